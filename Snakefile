@@ -1,0 +1,62 @@
+"""brainldm: raw T1w scans in, a release of conditioned synthetic brains out. `snakemake --cores N`."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from brainldm.core import config as settings
+from brainldm.core.rows import SHARD_PATTERN, batch_names, repeated, shard_names
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+# The stages' command lives beside the interpreter that runs Snakemake, whether or not its environment is activated.
+shell.prefix(f"set -euo pipefail; export OMP_WAIT_POLICY=PASSIVE PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+
+CONFIG = settings.parse(config, " and ".join(map(str, workflow.configfiles)) or "config")
+MANIFEST = CONFIG.source.manifest or "results/cohort/manifest.tsv"
+N_SCANS = (
+    CONFIG.cohort.n_subjects
+    if CONFIG.source.kind == "cohort"
+    else sum(1 for line in open(MANIFEST) if line.strip()) - 1
+)
+BATCHES = batch_names(N_SCANS, CONFIG.preprocess.scans_per_batch)
+SHARDS = shard_names(CONFIG.request.n_rows, CONFIG.request.rows_per_shard)
+
+
+wildcard_constraints:
+    batch=r"\d+",
+    shard=SHARD_PATTERN,
+
+
+localrules:
+    all,
+    configure,
+
+
+rule all:
+    input:
+        "results/report.html",
+        "results/release/checksums.sha256",
+
+
+include: "workflow/rules/configure.smk"
+include: "workflow/rules/cohort.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/train_segmenter.smk"
+include: "workflow/rules/segment.smk"
+include: "workflow/rules/train_autoencoder.smk"
+include: "workflow/rules/encode.smk"
+include: "workflow/rules/train_diffusion.smk"
+include: "workflow/rules/train_age.smk"
+include: "workflow/rules/request.smk"
+include: "workflow/rules/generate.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/release.smk"
+include: "workflow/rules/report.smk"

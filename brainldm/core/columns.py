@@ -1,0 +1,50 @@
+"""The columns of the synthetic dataset's tables: name, type, unit, meaning; every schema and sidecar is made from these."""
+
+from typing import NamedTuple
+
+SEXES = {"F": "female", "M": "male"}
+DESIGNS = {
+    "empirical": "smoothed bootstrap of the training table",
+    "uniform": "independent uniforms over the training ranges, fair sex",
+}
+YES_NO = {"true": "yes", "false": "no"}
+
+
+class Column(NamedTuple):
+    """One column; `kind` is an Arrow type's name, `levels` the meaning of every value of a categorical column."""
+
+    name: str
+    kind: str
+    description: str
+    unit: str = ""
+    levels: dict[str, str] | None = None
+
+
+REQUESTED = (
+    Column("index", "int64", "row of the dataset, counted from 0"),
+    Column("participant_id", "string", "synthetic participant: nobody was scanned"),
+    Column("seed", "int64", "seed of the dataset; the noise of a row is keyed by (seed, index)"),
+    Column("age_years", "float32", "requested age", "year"),
+    Column("sex", "string", "requested sex", levels=SEXES),
+    Column("ventricles_ml", "float32", "requested volume of the lateral ventricles, not normalised for head size", "mL"),
+    Column("brain_ml", "float32", "requested volume of grey and white matter, normalised for head size", "mL"),
+    Column("in_support", "bool", "whether training participants of that sex lie near the requested covariates", levels=YES_NO),
+    Column("design", "string", "how the requested covariates were drawn", levels=DESIGNS),
+)
+
+MEASURED = (
+    Column("measured_ventricles_ml", "float32", "volume of the lateral ventricles as segmented in the synthetic volume", "mL"),
+    Column("measured_brain_ml", "float32", "grey and white matter as segmented, normalised for head size", "mL"),
+    Column("measured_icv_ml", "float32", "intracranial volume as segmented", "mL"),
+    Column("age_predicted_years", "float32", "age predicted from the synthetic volume", "year"),
+    Column("qc_pass", "bool", "whether the volume passed the automatic quality control", levels=YES_NO),
+    Column("qc_reason", "string", "why it did not pass"),
+)
+
+STORED = (
+    Column("path", "string", "the volume, relative to the dataset"),
+    Column("shard", "string", "shard that generated it: first and last row"),
+    Column("n_bytes", "int64", "size of the volume's file", "byte"),
+    Column("sha256", "string", "SHA-256 of the volume's file"),
+    Column("voxel_sha256", "string", "SHA-256 of its int16 voxels in Fortran order, whatever compressor wrote the file"),
+)

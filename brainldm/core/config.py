@@ -1,0 +1,258 @@
+"""The checked configuration: one section per stage; unknown keys are errors with a hint."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from brainldm.core.errors import ConfigError
+from brainldm.core.files import read_json
+from brainldm.core.grid import Grid
+
+Pair = tuple[float, float]
+S = TypeVar("S", bound="Section")
+
+
+class Section(BaseModel):
+    """A part of the configuration; frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Section):
+    """Where raw scans come from: the embedded cohort, or a manifest of the user's own scans."""
+
+    kind: Literal["cohort", "manifest"] = "cohort"
+    manifest: str | None = None
+
+    @model_validator(mode="after")
+    def _manifest_named(self) -> "Source":
+        if self.kind == "manifest" and not self.manifest:
+            raise ValueError("source.kind is 'manifest', so source.manifest must name a TSV file")
+        return self
+
+
+class Cohort(Section):
+    """The embedded demo population: the MNI152 template, deformed (ours)."""
+
+    n_subjects: int = Field(gt=0)
+    n_label_maps: int = Field(gt=0, description="label maps in MNI space for the segmenter, of brains that are no subject's")
+    held_out_fraction: float = Field(gt=0, lt=1, description="share of subjects kept for tests, never trained on")
+    age_years: Pair = (44.0, 82.0)
+    spacing_mm: Pair = Field(description="native voxel size is drawn from this range")
+    thick_slice_fraction: float = Field(ge=0, le=1)
+    thick_slice_mm: Pair
+    rotation_deg: float = Field(20.0, ge=0, le=45, description="native pose: at most this about each axis")
+    translation_mm: float = Field(15.0, ge=0)
+    noise: Pair = Field(description="standard deviation of the Rician noise, as a fraction of white matter's intensity")
+
+
+class Preprocess(Section):
+    """Rigid registration to MNI, resampling to the grid, intensities in [0, 1]."""
+
+    backend: Literal["greedy"] = "greedy"
+    registration_spacing_mm: float = Field(
+        gt=0, le=6, description="grid of the registration; coarser is cheaper, above 6 mm poses get lost"
+    )
+    min_similarity: float = Field(
+        0.75, ge=-1, le=1, description="with the template; below it start again, and in the end give the scan up as bad"
+    )
+    scans_per_batch: int = Field(gt=0)
+    intensity_percentiles: Pair = Field(description="of the resampled volume; they become 0 and 1")
+    on_bad_scan: Literal["error", "skip"] = "error"
+
+
+class Training(Section):
+    """What every training has in common."""
+
+    steps: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    gradient_clip: float = Field(1.0, gt=0)
+
+
+class TrainSegmenter(Training):
+    """A SynthSeg-style U-Net trained on images synthesised from label maps (Billot et al. 2023)."""
+
+    init_filters: int = Field(gt=0, description="features at the finest level; doubled at each coarser one")
+    levels: int = Field(ge=2, le=5)
+    any_contrast: float = Field(ge=0, le=1, description="share of images of any contrast; the others are T1w-like. SynthSeg: 1")
+    variants: int = Field(gt=0, description="spatial deformations rasterised from each label map")
+
+
+class Inference(Section):
+    """A network run over volumes."""
+
+    batch_size: int = Field(gt=0)
+
+
+class TrainAutoencoder(Training):
+    """AutoencoderKL; losses as in Pinaya et al. 2022: L1 + perceptual + patch adversarial + KL."""
+
+    channels: tuple[int, ...]
+    latent_channels: int = Field(gt=0)
+    space_to_depth: int = Field(ge=1, description="edge of the block of voxels folded into channels before the network; 1 in the paper")
+    standardise: bool = Field(description="code the standardised difference from the mean training scan; false in the paper")
+    position_channels: int = Field(ge=0, description="learned maps of where a voxel lies, for scans on one grid; 0 in the paper")
+    res_blocks: int = Field(gt=0)
+    norm_groups: int = Field(gt=0)
+    l1_weight: float = Field(1.0, ge=0)
+    gradient_weight: float = Field(ge=0, description="L1 of the spatial gradients; 0 in the paper")
+    perceptual_weight: float = Field(ge=0, description="features of the segmenter, so nothing is downloaded")
+    adversarial_weight: float = Field(ge=0)
+    adversarial_start: int = Field(ge=0, description="step from which the discriminator takes part")
+    discriminator_channels: int = Field(gt=0)
+    discriminator_learning_rate: float = Field(gt=0)
+    kl_weight: float = Field(ge=0, description="of the KL summed over the latent, mean over the batch")
+
+
+class TrainDiffusion(Training):
+    """Latent diffusion U-Net with hybrid conditioning."""
+
+    channels: tuple[int, ...]
+    attention_levels: tuple[bool, ...]
+    head_channels: tuple[int, ...]
+    position_channels: int = Field(ge=0, description="learned maps of where a latent voxel lies; 0 in the paper")
+    res_blocks: int = Field(gt=0)
+    norm_groups: int = Field(gt=0)
+    prediction: Literal["epsilon", "v_prediction"]
+    timesteps: int = Field(1000, gt=0)
+    beta_start: float = Field(0.0015, gt=0)
+    beta_end: float = Field(0.0205, gt=0, lt=1)
+    ema_decay: float = Field(ge=0, lt=1)
+    standardise: bool = Field(description="model latents minus their mean over scans, in units of their spread; the published weights do not")
+
+
+class TrainAge(Training):
+    """The age model: a 3-D CNN of Cole et al. 2017's shape."""
+
+    channels: tuple[int, ...]
+
+
+class RequestDesign(Section):
+    """How a row's covariates are drawn; all that a shard of requests depends on, so growth re-runs none."""
+
+    design: Literal["empirical", "uniform"] = "empirical"
+    jitter: float = Field(gt=0, description="empirical: kernel bandwidth, in standard deviations of each covariate")
+
+
+class Request(RequestDesign):
+    """The table of volumes wanted."""
+
+    n_rows: int = Field(gt=0)
+    rows_per_shard: int = Field(gt=0)
+
+
+class Generate(Section):
+    """DDIM sampling and decoding, in shards."""
+
+    batch_size: int = Field(gt=0)
+    steps: int = Field(50, gt=0)
+
+
+class Evaluate(Section):
+    """Metrics of the synthetic volumes beside the real data's own."""
+
+    batch_size: int = Field(gt=0)
+    ssim_pairs: int = Field(gt=1)
+    bootstrap: int = Field(gt=0)
+    ladder_steps: int = Field(ge=2)
+
+
+class Release(Section):
+    """The package."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    license: str
+    skull_stripped: bool = Field(description="whether the scans trained on show the brain only; BIDS asks for it")
+    piece_length: int = Field(gt=0, description="bytes of a torrent piece, a power of two")
+
+
+class Config(Section):
+    """The whole configuration, as in config.yaml."""
+
+    seed: int = Field(ge=0)
+    device: str = "auto"
+    precision: str = Field("auto", description="of Lightning Fabric; auto: bf16-mixed where the device computes in it, else 32-true")
+    grid: Grid
+    source: Source = Source()
+    cohort: Cohort
+    preprocess: Preprocess
+    train_segmenter: TrainSegmenter
+    segment: Inference
+    train_autoencoder: TrainAutoencoder
+    encode: Inference
+    train_diffusion: TrainDiffusion
+    train_age: TrainAge
+    request: Request
+    generate: Generate
+    measure: Inference
+    evaluate: Evaluate
+    release: Release
+
+
+def parse(values: dict[str, Any], name: str = "config") -> Config:
+    """Check a nested dictionary; ConfigError lists every fault, with a hint for mistyped keys."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        faults = "\n".join(f"  {_describe(fault, values)}" for fault in error.errors())
+        raise ConfigError(f"{name}: {error.error_count()} fault(s)\n{faults}") from None
+
+
+def _describe(fault: Any, values: dict[str, Any]) -> str:
+    where = ".".join(map(str, fault["loc"]))
+    if fault["type"] != "extra_forbidden":
+        return f"{where}: {fault['msg']}, found {fault['input']!r}"[:400]
+    known = _known_keys(fault["loc"][:-1])
+    close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+    return f"{where}: unknown key" + (f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}")
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    model: Any = Config
+    for key in location:
+        model = model.model_fields[key].annotation
+    return list(model.model_fields)
+
+
+def section_json(config: Config, stage: str) -> str:
+    """What one stage is told: its own section, the seed and the grid, as JSON. An edit elsewhere leaves it unchanged."""
+    own = getattr(config, stage, Section())
+    fields = set(RequestDesign.model_fields) if stage == "request" else None
+    values = {
+        "stage": stage,
+        "seed": config.seed,
+        "precision": config.precision,
+        "grid": config.grid.model_dump(mode="json"),
+        "section": own.model_dump(mode="json", include=fields),
+    }
+    return json.dumps(values, indent=2, sort_keys=True) + "\n"
+
+
+class Given(BaseModel):
+    """A section file, read: the seed, the precision, the grid and the stage's own section."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    seed: int
+    precision: str
+    grid: Grid
+    section: dict[str, Any]
+
+    def own(self, kind: type[S]) -> S:
+        """The stage's own section as `kind`."""
+        return kind.model_validate(self.section)
+
+
+def read_section(path: Path, stage: str) -> Given:
+    """Read a section file; ConfigError if it belongs to another stage."""
+    given = Given.model_validate(read_json(path))
+    if given.stage != stage:
+        raise ConfigError(f"{path}: expected the section of {stage!r}, found that of {given.stage!r}")
+    return given

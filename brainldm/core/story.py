@@ -1,0 +1,44 @@
+"""The stages in story order: one word each, what it does, and which stages' files it reads."""
+
+from typing import NamedTuple
+
+
+class Stage(NamedTuple):
+    """One stage: a line for people, and the stages whose outputs it reads."""
+
+    summary: str
+    reads: tuple[str, ...]
+
+
+STORY: dict[str, Stage] = {
+    "cohort": Stage("Make the embedded demo population: raw T1w scans in native spaces.", ()),
+    "preprocess": Stage("Register raw scans rigidly to MNI, resample, crop, scale to [0, 1].", ("cohort",)),
+    "train_segmenter": Stage("Train a segmenter on images synthesised from label maps.", ("cohort",)),
+    "segment": Stage("Measure the volumes of the training scans.", ("preprocess", "train_segmenter")),
+    "train_autoencoder": Stage("Train the autoencoder.", ("segment", "train_segmenter")),
+    "encode": Stage("Cache the latents of the training scans.", ("segment", "train_autoencoder")),
+    "train_diffusion": Stage("Train the conditioned latent diffusion model.", ("segment", "encode")),
+    "train_age": Stage("Train the age model on real scans.", ("segment",)),
+    "request": Stage("Write the covariates of the volumes wanted.", ("segment",)),
+    "generate": Stage("Generate one shard of volumes with DDIM.", ("request", "train_autoencoder", "train_diffusion")),
+    "measure": Stage("Measure volumes and predict age of one shard.", ("generate", "train_segmenter", "train_age")),
+    "evaluate": Stage(
+        "Score the synthetic volumes beside the real ones.",
+        (
+            "cohort",
+            "segment",
+            "encode",
+            "request",
+            "generate",
+            "measure",
+            "train_autoencoder",
+            "train_diffusion",
+            "train_age",
+            "train_segmenter",
+        ),
+    ),
+    "release": Stage("Package volumes, table, checksums and torrent.", ("request", "generate", "measure", "evaluate")),
+    "report": Stage(
+        "Write the HTML report.", ("evaluate", "release", "train_autoencoder", "train_diffusion", "train_age", "train_segmenter")
+    ),
+}

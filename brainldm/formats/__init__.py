@@ -1,0 +1,1 @@
+"""Files on disk: NIfTI, manifests, shards, tables, BIDS, torrents, figures."""

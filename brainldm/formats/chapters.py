@@ -1,0 +1,278 @@
+"""Chapters of the HTML report: each answers one question, and its caption says what good looks like."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from brainldm.core.grid import Grid
+from brainldm.core.story import STORY
+from brainldm.formats import dag, figures, html
+from brainldm.formats.evaluation import Evaluation
+
+Report = Mapping[str, Any]
+
+ORIENTATION = (
+    "Each strip: axial, coronal, sagittal. Neurological display: the left edge of the axial and coronal pictures is the subject's left; "
+    "the sagittal one looks to the right."
+)
+# key of this run, key of its real counterpart, name, digits, what good looks like
+HEADLINE = (
+    ("ventricles_r", None, "Ventricles: requested against measured, r", 3, "1: the brain has the ventricles that were asked for"),
+    ("ventricles_bias_ml", None, "Ventricles: mean of measured - requested, mL", 2, "0"),
+    ("brain_r", None, "Brain volume: requested against measured, r", 3, "1"),
+    (
+        "age_r",
+        "age_r_real",
+        "Age: requested against predicted, r",
+        3,
+        "as high as on real held-out scans (the age model errs on those too)",
+    ),
+    ("age_mae_years", "age_mae_years_real", "Age: mean absolute error, years", 2, "as low as on real held-out scans"),
+    ("fid", "fid_real", "FID", 4, "as low as real against real; features: {fid_features}"),
+    ("ms_ssim", "ms_ssim_real", "MS-SSIM between volumes", 4, "as real: higher means too alike"),
+    ("g4r_ssim", "g4r_ssim_real", "4-G-R-SSIM between volumes", 4, "as real: higher means too alike"),
+    (
+        "nearest_train_ratio",
+        None,
+        "Distance to the nearest training scan, over that of held-out real scans",
+        3,
+        "about 1; far below means copies",
+    ),
+    ("autoencoder_psnr_db", None, "Autoencoder: PSNR of held-out reconstructions, dB", 1, "higher"),
+    ("autoencoder_ventricles_r", None, "Autoencoder: ventricles of reconstructions against originals, r", 3, "1"),
+    ("segmenter_ventricles_r", None, "Segmenter: ventricles of held-out scans against the truth, r", 3, "1: the ruler is right"),
+)
+# prefix of its figures, requested column, measured column, unit in keys, label
+SCATTERS = (
+    ("ventricles", "ventricles_ml", "measured_ventricles_ml", "ml", "ventricular volume (mL)"),
+    ("brain", "brain_ml", "measured_brain_ml", "ml", "brain volume, normalised (mL)"),
+    ("age", "age_years", "age_predicted_years", "years", "age (years)"),
+)
+UNITS = {"ml": "mL", "years": "years"}
+
+
+def headline(report: Report) -> str:
+    """The table of figures: this run, real data of this run, the paper."""
+    rows = [
+        (
+            f"{escape(name)}<small>good: {escape(good.format_map(report))}</small>",
+            _cell(report, key, digits),
+            _cell(report, real, digits),
+            " / real ".join(filter(None, (_published(report, key, digits), _published(report, real, digits)))),
+        )
+        for key, real, name, digits, good in HEADLINE
+        if key in report
+    ]
+    text = (
+        f"This run: {report['population']}, {report['resolution']}. Paper: {report['paper']['label']}, 1 mm ({report['paper']['source']}). "
+        "Another population at another resolution, with another segmenter and other features for FID: the last column shows what was "
+        "reached there and is no contest. Compare this run with its own real data. In brackets: 95 % intervals."
+    )
+    table = html.table(("", "this run", "real data, this run", "paper (UK Biobank)"), rows)
+    return html.section("What came out", html.paragraph(text, "note"), table)
+
+
+def headline_text(report: Report) -> str:
+    """The same figures as plain text, for a terminal."""
+    lines = [f"{report['n_synthetic']} synthetic volumes of {report['population']}, {report['resolution']}"]
+    for key, real, name, digits, _ in HEADLINE:
+        if key in report:
+            beside = f"   real {html.number(report[real], digits)}" if real and real in report else ""
+            lines.append(f"  {name}: {html.number(report[key], digits)} (n = {report[f'{key}_n']}){beside}")
+    return "\n".join(lines)
+
+
+def _cell(report: Report, key: str | None, digits: int) -> str:
+    if key is None or key not in report:
+        return ""
+    interval = html.interval(report.get(f"{key}_ci"), digits)
+    return f"<b>{html.number(report[key], digits)}</b>{interval}<small>n = {report[f'{key}_n']:,}</small>"
+
+
+def _published(report: Report, key: str | None, digits: int) -> str:
+    value = report["paper"].get(key)
+    return "" if value is None else html.number(value, digits)
+
+
+def story() -> str:
+    """The graph of stages and what each does."""
+    drawing = html.figure(
+        dag.dag_svg({name: stage.reads for name, stage in STORY.items()}),
+        "An arrow leads from a stage to one that reads its files; arrows that a longer path implies are left out.",
+    )
+    rows = [(f"<code>{escape(name)}</code>", escape(stage.summary)) for name, stage in STORY.items()]
+    return html.section("How it was made", html.row(drawing, f"<figure>{html.table(('stage', 'does'), rows)}</figure>"))
+
+
+def contact_sheet(found: Evaluation, grid: Grid, seed: int) -> str:
+    """Real held-out and synthetic volumes; a box mixes them and hides which is which."""
+    kinds = ("real", "synthetic")
+    n = {kind: len(found.volumes[kind]) for kind in kinds}
+    places = iter(np.random.default_rng([seed, 12]).permutation(sum(n.values())).tolist())
+    groups = [
+        f"<h3>{kind}</h3>"
+        + html.tiles(
+            _strip(volume, grid, name, kind, next(places)) for volume, name in zip(found.volumes[kind], found.shown[kind], strict=True)
+        )
+        for kind in kinds
+    ]
+    toggle = '<label class="mixed"><input type="checkbox"> Test yourself: mix them and hide which is which</label>'
+    caption = (
+        f"n = {n['real']} held-out real scans and n = {n['synthetic']} synthetic volumes, drawn at random, none chosen by eye. "
+        f"{ORIENTATION} Good: once mixed, they cannot be told apart."
+    )
+    sheet = f'<div class="sheet">{toggle}<div class="pool">{"".join(groups)}</div></div>'
+    return html.section("Does it look like a brain?", sheet, html.paragraph(caption))
+
+
+def _strip(volume: np.ndarray, grid: Grid, caption: str, kind: str, place: int | None = None) -> str:
+    return html.figure(html.image(figures.grey_png(figures.strip(volume, grid)), "three planes of a brain"), caption, kind, place)
+
+
+def obedience(found: Evaluation) -> str:
+    """Scatter plots of requested against measured covariates."""
+    plots = []
+    for name, requested, measured, unit, label in SCATTERS:
+        r = f"r = {html.number(found.report[f'{name}_r'])}{html.interval(found.report[f'{name}_r_ci'])}"
+        ages = found.shown["held_out_ages"]
+        real = (np.array(ages["true"]), np.array(ages["predicted"])) if name == "age" else None
+        labels = (f"requested {label}", f"{'predicted' if real else 'measured'} {label}")
+        svg = figures.scatter_svg(found.agreement[requested].to_numpy(), found.agreement[measured].to_numpy(), labels, r, real)
+        plots.append(html.figure(svg, _scatter_caption(found.report, name, unit, real)))
+    return html.section("Does it obey?", html.row(*plots))
+
+
+def _scatter_caption(report: Report, name: str, unit: str, real: tuple[np.ndarray, np.ndarray] | None) -> str:
+    slope, bias, mae = (html.number(report[f"{name}_{key}"], 2) for key in ("slope", f"bias_{unit}", f"mae_{unit}"))
+    text = (
+        f"n = {report['n_synthetic']:,} synthetic volumes; slope {slope}, bias {bias} {UNITS[unit]}, "
+        f"mean absolute error {mae} {UNITS[unit]}. Good: points on the dashed line."
+    )
+    if real is None:
+        return text
+    return f"{text} Triangles: age of n = {len(real[0]):,} real held-out scans against its prediction; good is a cloud no wider."
+
+
+def ladder(found: Evaluation, name: str, label: str, grid: Grid) -> str:
+    """One brain with one covariate moved: pictures, differences to the first, and a curve."""
+    requested, measured = (np.array(found.shown[f"ladder_{name}"][key]) for key in ("requested", "measured"))
+    verb, unit, thing = "predicted" if name == "age_years" else "measured", label.split("(")[1].rstrip(")"), label.split(" (")[0]
+    pictures = [figures.planes(volume, grid)[0] for volume in found.volumes[f"ladder_{name}"]]
+    steps = [
+        html.figure(
+            html.image(figures.grey_png(picture), "axial plane")
+            + html.image(figures.difference_png(picture - pictures[0]), "difference to the first"),
+            f"asked {html.number(asked, 0)}, {verb} {html.number(got, 0)} {unit}",
+            "synthetic",
+        )
+        for picture, asked, got in zip(pictures, requested, measured, strict=True)
+    ]
+    limit = html.number(figures.DIFFERENCE_LIMIT, 1)
+    scale = f'<div class="scale">-{limit} <i></i> +{limit} intensity, difference to the first picture</div>'
+    caption = (
+        f"One brain, n = {len(steps)} volumes from the same noise; only the {thing} moves, all else stays at the training scans' median. "
+        "Axial planes, the left edge is the subject's left; below each the difference to the first. "
+        "Good: the change lies where anatomy puts it, and the rest of the brain stays as it was."
+    )
+    curve = html.figure(
+        figures.ladder_svg(requested, measured, (f"requested {label}", f"{verb} {label}")),
+        f"n = {len(steps)} volumes. Good: points on the dashed line.",
+    )
+    both = html.beside(html.tiles(steps, "narrow") + scale, curve)
+    return html.section(f"What changes with the {thing}?", both, html.paragraph(caption))
+
+
+def diversity(report: Report) -> str:
+    """Similarity of random pairs: synthetic, reconstructed and real."""
+    kinds = (("synthetic", ""), ("reconstructed", "_reconstruction"), ("real", "_real"))
+    plots = []
+    for name, label in (("ms_ssim", "MS-SSIM"), ("g4r_ssim", "4-G-R-SSIM")):
+        rows = [(kind, report[f"{name}{end}"], report[f"{name}{end}_ci"]) for kind, end in kinds]
+        counts = ", ".join(f"{report[f'{name}{end}_n']:,} {kind}" for kind, end in kinds)
+        caption = f"n pairs: {counts}; bars: 95 %, bootstrap over pairs. Good: synthetic where real is; further right is too alike."
+        plots.append(html.figure(figures.intervals_svg(rows, f"mean {label} of random pairs"), caption))
+    weights = ", ".join(html.number(weight) for weight in report["ms_ssim_weights"])
+    text = (
+        "Both similarities use a Gaussian window of 7 voxels and as many of the five scales as the grid allows "
+        f"(MS-SSIM weights {weights}). Reconstructed are held-out real scans passed through the autoencoder: "
+        "from real to reconstructed is the autoencoder's blur, from there to synthetic is what the diffusion model adds."
+    )
+    return html.section("Is it diverse?", html.paragraph(text), html.row(*plots))
+
+
+def copies(found: Evaluation, grid: Grid) -> str:
+    """The synthetic volumes that lie nearest to a training scan, beside that scan."""
+    report, volumes, shown = found.report, found.volumes, found.shown
+    pairs = (
+        (
+            _strip(synthetic, grid, f"{name}: at {html.number(ratio, 2)} of the median held-out scan's distance", "synthetic"),
+            _strip(scan, grid, f"{neighbour}, its nearest training scan", "real"),
+        )
+        for synthetic, scan, name, neighbour, ratio in zip(
+            volumes["near_synthetic"], volumes["near_train"], shown["near_synthetic"], shown["near_train"], shown["near_ratio"], strict=True
+        )
+    )
+    caption = (
+        f"The n = {len(shown['near_ratio'])} of {report['n_synthetic']:,} synthetic volumes that lie nearest to a training scan "
+        "(distance of latent means), each before its neighbour. "
+        f"Over all, the median distance is {html.number(report['nearest_train_ratio'], 2)} of that of real held-out scans. "
+        f"{ORIENTATION} Good: alike as two people are alike, with folds and ventricles of their own."
+    )
+    return html.section("Is it a copy?", html.tiles(chain.from_iterable(pairs)), html.paragraph(caption))
+
+
+def failures(found: Evaluation, grid: Grid) -> str:
+    """The worst volumes by quality check and by obedience."""
+    rows = zip(found.volumes["worst"], found.shown["worst"], found.shown["worst_reason"], strict=True)
+    pictures = [_strip(volume, grid, f"{name}: {reason}", "synthetic") for volume, name, reason in rows]
+    passed = html.number(100 * found.report["qc_pass_fraction"], 1)
+    caption = (
+        f"{passed} % of n = {found.report['n_synthetic']:,} volumes pass the quality check. Shown: the n = {len(pictures)} worst, "
+        "first those that fail, then those whose ventricles miss the request by most. Good: even these are brains."
+    )
+    return html.section("Where does it fail?", html.tiles(pictures), html.paragraph(caption))
+
+
+def trainings(logs: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """Loss curves of every training."""
+    plots = [
+        html.figure(
+            figures.losses_svg(log, name),
+            f"{name}: {int(log['step'][-1]):,} steps in {float(log['seconds'][-1]):,.0f} s; "
+            f"n = {len(log['step']):,} logged means, faint, and smoothed. Good: falling, then flat; adversarial parts hover.",
+        )
+        for name, log in logs.items()
+    ]
+    return html.section("Did the trainings converge?", html.row(*plots))
+
+
+def release(files: Sequence[tuple[str, int, int]], torrent: tuple[str, str] | None) -> str:
+    """What the release holds: (name, files, bytes) by entry; the torrent's name and checksum."""
+    rows = [(f"<code>{escape(name)}</code>", f"{count:,}", size(n_bytes)) for name, count, n_bytes in files]
+    total = html.paragraph(
+        f"{sum(row[1] for row in files):,} files, {size(sum(row[2] for row in files))}. Check them with: sha256sum -c checksums.sha256"
+    )
+    seal = f'<p>Torrent <code>{escape(torrent[0])}</code>, SHA-256 <span class="mono">{torrent[1]}</span></p>' if torrent else ""
+    return html.section("What is released?", html.table(("entry", "files", "size"), rows), total, seal)
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for people, in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
+
+
+def everything(report: Report) -> str:
+    """All keys of report.json that hold a number or a short text."""
+    rows = [
+        (f"<code>{escape(key)}</code>", escape(html.number(value, 4) if isinstance(value, float) else str(value)))
+        for key, value in report.items()
+        if isinstance(value, (int, float, str, type(None)))
+    ]
+    return html.section("All numbers", html.folded(f"{len(rows)} entries of report.json", html.table(("key", "value"), rows)))

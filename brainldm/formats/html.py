@@ -1,0 +1,127 @@
+"""Parts of a self-contained HTML page: everything inlined, nothing fetched, light and dark, from a phone to a desk."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+
+CSS = """
+:root { color-scheme: light dark; --ink: #1c2128; --soft: #59636e; --paper: #ffffff; --card: #f5f7f9; --line: #d5dbe1; --mark: #0077bb; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e3e8ee; --soft: #9aa5b1; --paper: #14181d; --card: #1d232a; --line: #37404a; --mark: #55b1e6; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1120px; padding: 16px; color: var(--ink); background: var(--paper);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+h1 { font-size: 1.7em; line-height: 1.2; margin: .4em 0; }
+h2 { font-size: 1.25em; margin: 2.2em 0 .5em; padding-top: .5em; border-top: 1px solid var(--line); }
+h3 { font-size: 1em; margin: 1em 0 .4em; }
+p, li { max-width: 75ch; }
+code, .mono { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .85em; overflow-wrap: anywhere; }
+.note { border-left: 4px solid var(--mark); padding: .5em .9em; background: var(--card); max-width: none; }
+figure { margin: 0; min-width: 0; }
+figcaption { color: var(--soft); font-size: .88em; max-width: 75ch; margin-top: .3em; }
+.row { display: flex; flex-wrap: wrap; gap: 20px; align-items: flex-start; }
+.row > figure { flex: 1 1 300px; max-width: 480px; }
+svg.plot { width: 100%; height: auto; display: block; max-width: 440px; font-variant-numeric: tabular-nums; }
+svg.dag { width: 100%; max-width: 430px; height: auto; font-size: 13px; }
+svg.dag rect { fill: var(--card); stroke: var(--mark); }
+svg.dag text { fill: currentColor; }
+.tiles { display: grid; gap: 8px; grid-template-columns: repeat(auto-fill, minmax(min(47%, 235px), 1fr)); }
+.narrow { grid-template-columns: repeat(auto-fill, minmax(min(30%, 110px), 1fr)); }
+.tiles figure { background: var(--card); border-radius: 6px; padding: 6px; border-top: 4px solid var(--line); }
+.tiles figure.real { border-top-color: #ee7733; }
+.tiles figure.synthetic { border-top-color: var(--mark); }
+.tiles figcaption { font-size: .78em; line-height: 1.35; overflow-wrap: anywhere; }
+.tiles img { width: 100%; display: block; background: #000; margin-bottom: 4px; }
+.mixed { margin: .6em 0; display: inline-block; }
+.sheet:has(.mixed input:checked) .tiles { display: contents; }
+.sheet:has(.mixed input:checked) .pool { display: grid; gap: 8px; grid-template-columns: repeat(auto-fill, minmax(min(47%, 235px), 1fr)); }
+.sheet:has(.mixed input:checked) .tiles figure { order: var(--place); border-top-color: var(--line); }
+.sheet:has(.mixed input:checked) :is(.tiles figcaption, h3) { display: none; }
+.beside { display: grid; gap: 20px; grid-template-columns: minmax(0, 5fr) minmax(0, 3fr); align-items: start; }
+@media (max-width: 800px) { .beside { grid-template-columns: minmax(0, 1fr); } }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .92em; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: .35em .8em .35em 0; border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-weight: 600; }
+td code { white-space: nowrap; }
+td small { display: block; color: var(--soft); max-width: 46ch; }
+.scale { display: flex; gap: 8px; align-items: center; font-size: .85em; color: var(--soft); }
+.scale i { width: 140px; height: 10px; border: 1px solid var(--line);
+  background: linear-gradient(90deg, #053061, #4393c3, #f7f7f7, #d6604d, #67001f); }
+summary { cursor: pointer; color: var(--mark); }
+"""
+
+
+def page(title: str, body: Iterable[str]) -> str:
+    """A whole document; `body` is markup, `title` text."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """A titled chapter; `parts` are markup."""
+    return f"<section><h2>{escape(title)}</h2>\n" + "\n".join(parts) + "</section>"
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """A paragraph of text, not markup."""
+    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+
+
+def figure(content: str, caption: str, kind: str = "", place: int | None = None) -> str:
+    """Markup with a caption (text); `place` is its position among tiles when they are mixed."""
+    style = "" if place is None else f' style="--place:{place}"'
+    return f'<figure class="{kind}"{style}>{content}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def image(png: bytes, description: str) -> str:
+    """A PNG, inlined."""
+    return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(description)}">'
+
+
+def tiles(figures: Iterable[str], kind: str = "") -> str:
+    """Figures in a grid that fits the screen."""
+    return f'<div class="tiles {kind}">' + "".join(figures) + "</div>"
+
+
+def row(*figures: str) -> str:
+    """Figures side by side where there is room."""
+    return '<div class="row">' + "".join(figures) + "</div>"
+
+
+def beside(wide: str, narrow: str) -> str:
+    """Two pieces of markup side by side, one above the other on a phone."""
+    return f'<div class="beside"><div>{wide}</div>{narrow}</div>'
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of markup cells; it scrolls sideways where the screen is narrow."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" for cells in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def folded(title: str, content: str) -> str:
+    """Markup that opens on a click."""
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number as text, or that it could not be computed; small ones keep their significant digits."""
+    if value is None:
+        return "not computed"
+    if value and abs(value) < 10**-digits * 10:
+        return f"{value:.2g}"
+    return f"{value:,.{digits}f}"
+
+
+def interval(bounds: Sequence[float | None] | None, digits: int = 3) -> str:
+    """' [low, high]', or nothing where there is no interval."""
+    if not bounds or None in bounds:
+        return ""
+    return " [" + ", ".join(number(bound, digits) for bound in bounds) + "]"

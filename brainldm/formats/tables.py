@@ -1,0 +1,66 @@
+"""Tables as TSV and Parquet: written atomically, the same bytes for the same values; missing columns are named when read."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from brainldm.core.columns import Column
+from brainldm.core.errors import DataError
+from brainldm.core.files import atomic, write_text
+
+
+def read_tsv(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a tab-separated table with a header; 'n/a' (as in BIDS) and empty cells are missing values.
+
+    DataError if there is no table or it lacks one of `columns`.
+    """
+    try:
+        frame = pd.read_csv(path, sep="\t", na_values=["n/a", ""], keep_default_na=False)
+    except OSError as error:
+        raise DataError(f"{path}: expected a TSV table, found none ({error.strerror})") from None
+    except ValueError as error:
+        raise DataError(f"{path}: expected a TSV table, found text that does not parse ({error})") from None
+    return _checked(path, frame, columns)
+
+
+def write_tsv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a tab-separated table without index; missing values become 'n/a', floats keep every digit that tells them apart."""
+    write_text(path, frame.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n"))
+
+
+def read_parquet(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a Parquet table; DataError if there is none, it is damaged, or it lacks one of `columns`."""
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow")
+    except OSError as error:
+        raise DataError(f"{path}: expected a Parquet table, found none or a damaged one ({error})") from None
+    except ValueError as error:  # pyarrow's ArrowInvalid is one
+        raise DataError(f"{path}: expected a Parquet table, found something else ({error})") from None
+    return _checked(path, frame, columns)
+
+
+def write_parquet(path: Path, frame: pd.DataFrame, schema: pa.Schema | None = None) -> None:
+    """Write a Parquet table without index, with the types and field metadata of `schema` where one is given."""
+    with atomic(path) as temporary:
+        frame.to_parquet(temporary, engine="pyarrow", index=False, compression="zstd", schema=schema)
+
+
+def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
+    """The Arrow schema of columns; description, unit and levels stand in the fields' metadata."""
+    return pa.schema([pa.field(column.name, pa.type_for_alias(column.kind), metadata=_metadata(column)) for column in columns])
+
+
+def _metadata(column: Column) -> dict[str, str]:
+    unit = {"unit": column.unit} if column.unit else {}
+    levels = {"levels": json.dumps(column.levels)} if column.levels else {}
+    return {"description": column.description, **unit, **levels}
+
+
+def _checked(path: Path, frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise DataError(f"{path}: expected the column(s) {', '.join(missing)}, found {', '.join(map(str, frame.columns))}")
+    return frame

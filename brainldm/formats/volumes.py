@@ -1,0 +1,58 @@
+"""The preprocessed scans that the table of covariates names, read one batch at a time."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brainldm.core.errors import DataError
+from brainldm.core.grid import Grid
+from brainldm.formats.nifti import read_volume
+from brainldm.formats.tables import read_tsv
+
+COLUMNS = ("participant_id", "split", "age_years", "sex", "volume", "ventricles_ml", "brain_ml")
+KEEP_BYTES = 2 << 30  # sets that fit stay in memory after their first reading
+
+
+class VolumeSet:
+    """Scans of a covariate table (or of one of its splits), in the table's order; `table` is the pandas frame."""
+
+    def __init__(self, covariates: Path, grid: Grid, split: str | None = None) -> None:
+        table = read_tsv(covariates, COLUMNS)
+        self.table: pd.DataFrame = (table if split is None else table[table["split"] == split]).reset_index(drop=True)
+        if self.table.empty:
+            raise DataError(f"{covariates}: expected scans of the split {split!r}, found none")
+        self.grid, self.folder = grid, covariates.parent
+        self._kept: dict[int, np.ndarray] = {}
+        self._keep = len(self.table) * int(np.prod(grid.shape)) * 4 < KEEP_BYTES
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def batch(self, indices: np.ndarray | range) -> np.ndarray:
+        """Scans [N,1,I,J,K], float32 in [0, 1]."""
+        return np.stack([self._one(int(index)) for index in indices])[:, None]
+
+    def _one(self, index: int) -> np.ndarray:
+        if index in self._kept:
+            return self._kept[index]
+        volume = read_volume(self.folder / self.table["volume"][index], self.grid)
+        if self._keep:
+            self._kept[index] = volume
+        return volume
+
+
+def chunks(n_items: int, size: int) -> list[range]:
+    """Consecutive ranges of at most `size` that cover 0 ... n_items - 1."""
+    return [range(start, min(start + size, n_items)) for start in range(0, n_items, size)]
+
+
+def mean_and_spread(volumes: VolumeSet) -> tuple[np.ndarray, float]:
+    """Mean [I,J,K] of a set, float32, and the root mean square difference from it; one volume in memory at a time."""
+    total, squares = np.zeros(volumes.grid.shape), np.zeros(volumes.grid.shape)
+    for index in range(len(volumes)):
+        volume = volumes.batch(range(index, index + 1))[0, 0].astype(np.float64)
+        total += volume
+        squares += volume**2
+    mean = total / len(volumes)
+    return mean.astype(np.float32), float(np.sqrt((squares / len(volumes) - mean**2).mean()))

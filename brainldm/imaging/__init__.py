@@ -1,0 +1,1 @@
+"""Template, population, registration, resampling and intensity: arrays in, arrays out, no networks."""

@@ -1,0 +1,1 @@
+"""Pure functions of arrays that score volumes and tables."""

@@ -1,0 +1,84 @@
+"""The entries of report.json: every figure beside its n, and its interval where one makes sense."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from brainldm.metrics.agreement import agreement
+from brainldm.metrics.frechet import frechet_distance
+from brainldm.metrics.nearest import nearest_train_ratio
+
+Entries = dict[str, Any]
+FID_DRAWS = 20
+
+
+def entry(key: str, value: float, n: int, interval: tuple[float, float] | None = None) -> Entries:
+    """`key`, `key`_n, and `key`_ci where there is an interval (95 %); what is not finite becomes None, which JSON can hold."""
+    bounds = {} if interval is None else {f"{key}_ci": [_finite(bound) for bound in interval]}
+    return {key: _finite(value), **bounds, f"{key}_n": int(n)}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def obedience(name: str, unit: str, requested: np.ndarray, measured: np.ndarray, bootstrap: int, seed: int, kind: str = "") -> Entries:
+    """r with interval, slope, intercept, bias and mean absolute error of measured [N] against requested [N], both in `unit`.
+
+    The keys begin with `name` and end, before _ci and _n, with `_kind`.
+    """
+    found, end = agreement(requested, measured, bootstrap, [seed, 43]), f"_{kind}" if kind else ""
+    return {
+        **entry(f"{name}_r{end}", found.r, found.n, found.r_ci),
+        **entry(f"{name}_slope{end}", found.slope, found.n),
+        **entry(f"{name}_intercept_{unit}{end}", found.intercept, found.n),
+        **entry(f"{name}_bias_{unit}{end}", found.bias, found.n),
+        **entry(f"{name}_mae_{unit}{end}", found.mae, found.n),
+    }
+
+
+def fid(real: np.ndarray, synthetic: np.ndarray, seed: int) -> Entries:
+    """`fid` and `fid_real` of features [N, D], both between sets of one size n, because the distance falls with n.
+
+    Real scans are split at random into two halves; one is compared with the other (`fid_real`) and with as many synthetic volumes
+    (`fid`). Mean and 2.5th to 97.5th percentile over FID_DRAWS such draws.
+    """
+    n = min(len(real) // 2, len(synthetic))
+    generator = np.random.default_rng([seed, 31])
+    own, other = [], []
+    for _ in range(FID_DRAWS):
+        scans, volumes = generator.permutation(len(real)), generator.permutation(len(synthetic))
+        reference = real[scans[:n]]
+        own.append(frechet_distance(synthetic[volumes[:n]], reference))
+        other.append(frechet_distance(real[scans[n : 2 * n]], reference))
+    return {**entry("fid", *_spread(own, n)), **entry("fid_real", *_spread(other, n)), "fid_draws": FID_DRAWS}
+
+
+def _spread(values: Sequence[float], n: int) -> tuple[float, int, tuple[float, float]]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(np.mean(values)), n, (float(low), float(high))
+
+
+def mean_of(key: str, values: np.ndarray, bootstrap: int, seed: int) -> Entries:
+    """Mean of values [N] with the percentile interval of `bootstrap` resamples."""
+    generator = np.random.default_rng([seed, 37])
+    means = [values[generator.integers(len(values), size=len(values))].mean() for _ in range(bootstrap)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return entry(key, float(values.mean()), len(values), (float(low), float(high)))
+
+
+def nearness(synthetic: np.ndarray, held_out: np.ndarray, bootstrap: int, seed: int) -> Entries:
+    """`nearest_train_ratio` of distances to the nearest training scan, synthetic [N] and held-out [H]; the interval resamples both."""
+    generator = np.random.default_rng([seed, 41])
+    draws = [nearest_train_ratio(*(generator.choice(side, len(side)) for side in (synthetic, held_out))) for _ in range(bootstrap)]
+    low, high = np.percentile(draws, [2.5, 97.5])
+    found = entry("nearest_train_ratio", nearest_train_ratio(synthetic, held_out), len(synthetic), (float(low), float(high)))
+    return {**found, "nearest_train_ratio_n_held_out": len(held_out)}
+
+
+def psnr_db(images: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Peak signal to noise ratio [N] of images [N, ...] in [0, 1] over the whole grid: -10 log10(mean squared error)."""
+    axes = tuple(range(1, images.ndim))
+    return -10 * np.log10(np.mean((images.astype(np.float64) - references) ** 2, axis=axes))

@@ -1,0 +1,1 @@
+"""Networks, samplers and their training: tensors in, tensors out."""

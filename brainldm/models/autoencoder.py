@@ -1,0 +1,106 @@
+"""The KL autoencoder of Pinaya et al. 2022 (MONAI's AutoencoderKL), with three options for small machines.
+
+`space_to_depth` folds blocks of voxels into channels. Scans on the grid are registered, so a place in the box has a meaning, which
+convolutions do not know: with `standardise` the network codes the standardised difference from the mean training scan, and `position_channels`
+gives encoder and decoder learned maps of where a voxel lies. The paper has none of them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.networks.nets.autoencoderkl import AutoencoderKL, Decoder
+from torch import nn
+
+from brainldm.core.config import TrainAutoencoder
+from brainldm.core.grid import Grid
+from brainldm.models import checkpoint
+
+
+class Autoencoder(nn.Module):
+    """Images [N,1,I,J,K] to latent moments [N,C,i,j,k] and back; i = I / (fold * 2 ** (levels - 1))."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.spec, self.fold, places = spec, int(spec["space_to_depth"]), int(spec["position_channels"])
+        common = {
+            "spatial_dims": 3,
+            "channels": spec["channels"],
+            "num_res_blocks": (spec["res_blocks"],) * len(spec["channels"]),
+            "attention_levels": [False] * len(spec["channels"]),
+            "norm_num_groups": spec["norm_groups"],
+        }
+        self.network = AutoencoderKL(
+            in_channels=self.fold**3 + places,
+            out_channels=self.fold**3,
+            latent_channels=spec["latent_channels"],
+            with_encoder_nonlocal_attn=False,
+            with_decoder_nonlocal_attn=False,
+            **common,
+        )
+        if places:
+            inputs = spec["latent_channels"] + places
+            self.network.decoder = Decoder(in_channels=inputs, out_channels=self.fold**3, norm_eps=1e-6, with_nonlocal_attn=False, **common)
+        self.mean = nn.Buffer(torch.zeros(1, 1, *spec["shape"]))
+        self.spread = nn.Buffer(torch.ones(1))
+        self.where_encoded = nn.Parameter(torch.randn(1, places, *(side // self.fold for side in spec["shape"])))
+        self.where_decoded = nn.Parameter(torch.randn(1, places, *self.latent_shape(spec["shape"])[1:]))
+
+    def standardise(self, mean: np.ndarray, spread: float) -> None:
+        """Code differences from `mean` [I,J,K] in units of `spread` from now on."""
+        self.mean.copy_(torch.from_numpy(mean))
+        self.spread.fill_(spread)
+
+    def latent_shape(self, grid_shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """Shape (C, i, j, k) of the latent of one volume."""
+        factor = self.fold * 2 ** (len(self.spec["channels"]) - 1)
+        i, j, k = (side // factor for side in grid_shape)
+        return (self.spec["latent_channels"], i, j, k)
+
+    def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of the latent."""
+        return self.network.encode(_beside(space_to_depth((images - self.mean) / self.spread, self.fold), self.where_encoded))
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images [N,1,I,J,K], not clamped."""
+        folded = self.network.decoder(_beside(self.network.post_quant_conv(latents), self.where_decoded))
+        return depth_to_space(folded, self.fold) * self.spread + self.mean
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Reconstruction from a sampled latent, mean, standard deviation."""
+        mu, sigma = self.encode(images)
+        return self.decode(mu + sigma * torch.randn_like(sigma)), mu, sigma
+
+
+def _beside(features: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    return torch.cat([features, where.expand(len(features), *where.shape[1:])], 1)
+
+
+def space_to_depth(images: torch.Tensor, fold: int) -> torch.Tensor:
+    """[N,1,I,J,K] -> [N,fold^3,I/fold,J/fold,K/fold]; the identity for fold 1."""
+    n, _, i, j, k = images.shape
+    blocks = images.reshape(n, i // fold, fold, j // fold, fold, k // fold, fold)
+    return blocks.permute(0, 2, 4, 6, 1, 3, 5).reshape(n, fold**3, i // fold, j // fold, k // fold)
+
+
+def depth_to_space(folded: torch.Tensor, fold: int) -> torch.Tensor:
+    """The inverse of `space_to_depth`."""
+    n, _, i, j, k = folded.shape
+    blocks = folded.reshape(n, fold, fold, fold, i, j, k).permute(0, 4, 1, 5, 2, 6, 3)
+    return blocks.reshape(n, 1, i * fold, j * fold, k * fold)
+
+
+def build(options: TrainAutoencoder, grid: Grid) -> Autoencoder:
+    """A new network from its section of the configuration."""
+    names = ("channels", "latent_channels", "space_to_depth", "position_channels", "res_blocks", "norm_groups")
+    return Autoencoder({"kind": "autoencoder", "shape": grid.shape, **{name: getattr(options, name) for name in names}})
+
+
+def load(path: Path) -> Autoencoder:
+    """A trained autoencoder, frozen."""
+    tensors, spec = checkpoint.load(path, "autoencoder")
+    network = Autoencoder(spec)
+    checkpoint.load_into(network, tensors, path)
+    return network

@@ -1,0 +1,88 @@
+"""The conditioned latent diffusion model of Pinaya et al. 2022: covariates concatenated to the latent and cross-attended."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
+from torch import nn
+
+from brainldm.core.config import TrainDiffusion
+from brainldm.core.covariates import NAMES, Ranges
+from brainldm.models import checkpoint
+from brainldm.models.schedule import scaled_linear
+
+
+class Diffusion(nn.Module):
+    """A U-Net over standardised latents [N,C,i,j,k]; carries its schedule, the covariates' ranges, the latents' mean and spread."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.latent_shape: tuple[int, ...] = tuple(spec["latent_shape"])
+        self.ranges = Ranges(tuple(spec["ranges"]["low"]), tuple(spec["ranges"]["high"]))
+        self.schedule = scaled_linear(spec["timesteps"], spec["beta_start"], spec["beta_end"])
+        self.network = DiffusionModelUNet(
+            spatial_dims=3,
+            in_channels=self.latent_shape[0] + len(NAMES) + spec["position_channels"],
+            out_channels=self.latent_shape[0],
+            num_res_blocks=spec["res_blocks"],
+            channels=spec["channels"],
+            attention_levels=spec["attention_levels"],
+            norm_num_groups=spec["norm_groups"],
+            resblock_updown=True,
+            num_head_channels=spec["head_channels"],
+            with_conditioning=True,
+            transformer_num_layers=1,
+            cross_attention_dim=len(NAMES),
+        )
+        self.latent_mean = nn.Buffer(torch.zeros(1, *self.latent_shape))
+        self.latent_spread = nn.Buffer(torch.ones(1))
+        self.where = nn.Parameter(torch.randn(1, spec["position_channels"], *self.latent_shape[1:]))
+
+    def standardise(self, mean: torch.Tensor, spread: float) -> None:
+        """Work on latents minus `mean` [C,i,j,k] in units of `spread` from now on; the published weights do not."""
+        self.latent_mean.copy_(mean)
+        self.latent_spread.fill_(spread)
+
+    def to_latents(self, x: torch.Tensor) -> torch.Tensor:
+        """Standardised latents [N,C,i,j,k] as the decoder wants them."""
+        return x * self.latent_spread + self.latent_mean
+
+    def forward(self, x: torch.Tensor, timesteps: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """The network's own prediction (epsilon or v) for noisy latents x, timesteps [N], min-max conditions [N,4]."""
+        maps = conditions[:, :, None, None, None].expand(-1, -1, *x.shape[2:])
+        where = self.where.expand(len(x), *self.where.shape[1:])
+        return self.network(torch.cat([x, maps, where], 1), timesteps, context=conditions[:, None, :])
+
+    def target(self, clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """What the network should predict: epsilon, or v = sqrt(ab) noise - sqrt(1-ab) clean (Salimans & Ho 2022)."""
+        if self.spec["prediction"] == "epsilon":
+            return noise
+        signal, spread = self.schedule.coefficients(timesteps, clean.ndim)
+        return signal * noise - spread * clean
+
+    def epsilon(self, x: torch.Tensor, timesteps: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """The predicted noise, whatever the network predicts."""
+        prediction = self(x, timesteps, conditions)
+        if self.spec["prediction"] == "epsilon":
+            return prediction
+        signal, spread = self.schedule.coefficients(timesteps, x.ndim)
+        return signal * prediction + spread * x
+
+
+def build(options: TrainDiffusion, latent_shape: tuple[int, ...], ranges: Ranges) -> Diffusion:
+    """A new network from its section of the configuration and what the latents and covariates are like."""
+    network = ("channels", "attention_levels", "head_channels", "position_channels", "res_blocks", "norm_groups")
+    process = ("prediction", "timesteps", "beta_start", "beta_end")
+    spec = {"kind": "diffusion", "latent_shape": latent_shape, "ranges": asdict(ranges)}
+    return Diffusion(spec | {name: getattr(options, name) for name in network + process})
+
+
+def load(path: Path) -> Diffusion:
+    """A trained diffusion model, frozen."""
+    tensors, spec = checkpoint.load(path, "diffusion")
+    network = Diffusion(spec)
+    checkpoint.load_into(network, tensors, path)
+    return network

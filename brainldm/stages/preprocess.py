@@ -1,0 +1,102 @@
+"""Register raw scans rigidly to MNI, resample once onto the grid, scale to [0, 1]; one batch of the manifest per call."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from brainldm.core.config import Given, Preprocess, read_section
+from brainldm.core.errors import DataError, ScanError
+from brainldm.core.files import read_json, write_json
+from brainldm.core.rows import batch_names
+from brainldm.formats.manifest import Entry, read_manifest
+from brainldm.formats.nifti import encode_volume, quantise, write_bytes
+from brainldm.formats.scan import fingerprint, read_scan
+from brainldm.formats.tables import write_tsv
+from brainldm.imaging.intensity import to_unit_range
+from brainldm.imaging.quality import coverage, foreground, rotation_deg, shift_mm
+from brainldm.imaging.register import register
+from brainldm.imaging.resample import onto_grid
+
+MEASURES = ["similarity", "rotation_deg", "translation_mm", "coverage", "intensity_p50", "intensity_p99"]
+COLUMNS = [*Entry._fields, "status", "reason", "volume", "transform", *MEASURES]
+NOT_IN_A_VOLUME = {"scans_per_batch", "on_bad_scan"}  # settings on which no volume depends
+
+
+def main(
+    section: Annotated[Path, typer.Option(help="section file")],
+    manifest: Annotated[Path, typer.Option(help="TSV of raw scans")],
+    batch: Annotated[str, typer.Option(help="which scans of the manifest: 000, 001, ...")],
+    out: Annotated[Path, typer.Option(help="QC table to write; volumes and transforms go beside it")],
+) -> None:
+    """A batch that was killed goes on where it stopped: scans that are finished, under these settings, stay as they are."""
+    given = read_section(section, "preprocess")
+    entries = _batch(manifest, batch, given.own(Preprocess).scans_per_batch)
+    console = Console(stderr=True)
+    rows = [_row(given, entry, out.parent) for entry in track(entries, f"preprocess {batch}", console=console)]
+    write_tsv(out, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _batch(manifest: Path, batch: str, size: int) -> list[Entry]:
+    entries = read_manifest(manifest)
+    names = batch_names(len(entries), size)
+    if batch not in names:
+        raise DataError(f"{manifest}: expected a batch between {names[0]} and {names[-1]}, found {batch!r}")
+    first = names.index(batch) * size
+    return entries[first : first + size]
+
+
+def _row(given: Given, entry: Entry, folder: Path) -> dict[str, Any]:
+    """The scan's row of the QC table, once its volume and its transform are written; a bad scan raises or is described, as configured."""
+    volume, transform = f"{entry.participant_id}_T1w.nii.gz", f"{entry.participant_id}_from-MNI152_to-T1w_xfm.json"
+    try:
+        measures = _finish(given, entry, folder / volume, folder / transform)
+    except ScanError as error:
+        if given.own(Preprocess).on_bad_scan == "error":
+            raise
+        logging.warning("left out: %s", error)
+        return {**entry._asdict(), "status": "bad", "reason": " ".join(str(error).split())}
+    return {**entry._asdict(), "status": "ok", "volume": volume, "transform": transform, **measures}
+
+
+def _finish(given: Given, entry: Entry, volume: Path, transform: Path) -> dict[str, float]:
+    """Measures of a scan: from its transform file if that was written for this scan and these settings, else by doing the work."""
+    settings = {"seed": given.seed, "grid": given.grid.model_dump(mode="json")}
+    settings |= given.own(Preprocess).model_dump(mode="json", exclude=NOT_IN_A_VOLUME)
+    made_from = {"t1w_sha256": fingerprint(entry.t1w), "settings": settings}
+    if transform.exists() and volume.exists():
+        done = read_json(transform)
+        if done["made_from"] == made_from:
+            return dict(done["measures"])
+    mni_to_native, measures = _preprocess(given, entry.t1w, volume)
+    write_json(transform, {"mni_to_native": mni_to_native.tolist(), "measures": measures, "made_from": made_from})
+    return measures
+
+
+def _preprocess(given: Given, t1w: Path, out: Path) -> tuple[np.ndarray, dict[str, float]]:
+    """Write the volume of a scan; its transform [4, 4], RAS mm of MNI to RAS mm of the scan, and its measures."""
+    options = given.own(Preprocess)
+    scan = read_scan(t1w)
+    pose = register(*scan, options.registration_spacing_mm, options.min_similarity, given.seed)
+    if pose.similarity < options.min_similarity:
+        raise ScanError(
+            f"{t1w}: expected a head that resembles the MNI152 template, found a similarity of {pose.similarity:.2f} at the best pose, "
+            f"below preprocess.min_similarity {options.min_similarity}"
+        )
+    volume = to_unit_range(onto_grid(*scan, given.grid, pose.mni_to_native), options.intensity_percentiles, str(t1w))
+    write_bytes(out, encode_volume(quantise(volume), given.grid, "brainldm preprocess"))
+    p50, p99 = np.percentile(volume[foreground(volume)], [50, 99])
+    values = (
+        pose.similarity,
+        rotation_deg(pose.mni_to_native),
+        shift_mm(pose.mni_to_native, given.grid.center_mm),
+        coverage(*scan, given.grid, pose.mni_to_native),
+        p50,
+        p99,
+    )
+    return pose.mni_to_native, {name: round(float(value), 4) for name, value in zip(MEASURES, values, strict=True)}

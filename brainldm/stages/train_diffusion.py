@@ -1,0 +1,67 @@
+"""Train the latent diffusion model on cached latents and covariates: out one checkpoint, the exponential moving average of the weights."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+import typer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from brainldm.core.config import TrainDiffusion, read_section
+from brainldm.core.covariates import covariate_array, ranges_of
+from brainldm.core.errors import DataError
+from brainldm.formats.tables import read_tsv
+from brainldm.formats.volumes import COLUMNS
+from brainldm.models import checkpoint, diffusion
+from brainldm.models.training import Optimizer, batches, make_fabric, run
+
+
+def main(
+    section: Annotated[Path, typer.Option(help="section file")],
+    covariates: Annotated[Path, typer.Option(help="table of covariates")],
+    latents: Annotated[Path, typer.Option(help="cached latents of the same table")],
+    out: Annotated[Path, typer.Option(help="checkpoint to write")],
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:
+    """Mean squared error of the predicted noise or velocity at uniform timesteps; no augmentation, which would falsify covariates."""
+    given = read_section(section, "train_diffusion")
+    options = given.own(TrainDiffusion)
+    table, mu, sigma = _training_rows(covariates, latents)
+    ranges = ranges_of(covariate_array(table), str(covariates))
+    fabric = make_fabric(device, given.precision, given.seed)
+    network = diffusion.build(options, tuple(mu.shape[1:]), ranges)
+    if options.standardise:
+        network.standardise(mu.mean(0), float((mu - mu.mean(0)).std()))
+    optimizer = Optimizer(fabric, network, options)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay))
+    conditions = torch.from_numpy(ranges.scale(covariate_array(table))).to(fabric.device)
+    spread = network.latent_spread.item()
+    mu, sigma = fabric.to_device((mu - network.latent_mean.cpu()) / spread), fabric.to_device(sigma / spread)
+    draw = batches(len(table), options.batch_size, given.seed)
+
+    def step(index: int) -> dict[str, torch.Tensor]:
+        rows = draw()
+        clean = mu[rows] + sigma[rows] * torch.randn_like(sigma[rows])
+        noise, timesteps = torch.randn_like(clean), torch.randint(options.timesteps, (len(rows),), device=fabric.device)
+        signal, spread = network.schedule.coefficients(timesteps, clean.ndim)
+        predicted = optimizer.network(signal * clean + spread * noise, timesteps, conditions[rows])
+        loss = F.mse_loss(predicted, network.target(clean, noise, timesteps))
+        optimizer.step(loss)
+        if index >= options.warmup_steps:
+            average.update_parameters(network)
+        return {"mse": loss}
+
+    run(step, options.steps, out.with_name("log.csv"), "diffusion")
+    checkpoint.save(out, average.module.state_dict(), network.spec)
+
+
+def _training_rows(covariates: Path, latents: Path) -> tuple[pd.DataFrame, torch.Tensor, torch.Tensor]:
+    """The training split of the table with its latent moments, float32; DataError unless both files are of the same scans."""
+    table = read_tsv(covariates, COLUMNS)
+    tensors, spec = checkpoint.load(latents, "latents")
+    if spec["participant_id"] != table["participant_id"].tolist():
+        raise DataError(f"{latents}: expected the latents of the scans in {covariates}, found those of others; encode them again")
+    chosen = torch.from_numpy((table["split"] == "train").to_numpy())
+    return table[table["split"] == "train"], tensors["mu"][chosen].float(), tensors["sigma"][chosen].float()

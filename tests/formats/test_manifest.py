@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from brainldm.core.errors import DataError
+from brainldm.formats.manifest import COLUMNS, read_manifest
+
+GOOD = ("sub-1", "a.nii.gz", "61.5", "F", "train")
+
+
+def _write(folder: Path, *lines: tuple[str, ...], columns: tuple[str, ...] = COLUMNS) -> Path:
+    path = folder / "manifest.tsv"
+    path.write_text("".join("\t".join(line) + "\n" for line in (columns, *lines)))
+    return path
+
+
+def test_paths_are_relative_to_the_manifest_and_further_columns_are_allowed(tmp_path: Path) -> None:
+    path = _write(tmp_path, (*GOOD, "7"), ("sub-2", "/elsewhere/b.nii", "70", "M", "test", ""), columns=(*COLUMNS, "centre"))
+    first, second = read_manifest(path)
+    assert first == ("sub-1", tmp_path / "a.nii.gz", 61.5, "F", "train")
+    assert (second.t1w, second.age_years) == (Path("/elsewhere/b.nii"), 70.0)
+
+
+def test_every_fault_is_named_by_its_line(tmp_path: Path) -> None:
+    lines = [GOOD, ("../x", "b.nii", "old", "1", "val"), ("sub-1", "a.nii.gz", "-3", "M", ""), ("sub-3", "", "nan", "F", "test")]
+    with pytest.raises(DataError) as error:
+        read_manifest(_write(tmp_path, *lines))
+    faults = str(error.value).splitlines()[1:]
+    found = sorted(tuple(fault.strip().split(": ")[:2]) for fault in faults)
+    expected = {
+        "line 3": ("age_years", "participant_id", "sex", "split"),
+        "line 4": ("age_years", "participant_id", "split", "t1w"),
+        "line 5": ("age_years", "t1w"),
+    }
+    assert found == [(line, column) for line, columns in expected.items() for column in columns]
+    assert "stands on line 2 already" in str(error.value)
+
+
+@pytest.mark.parametrize("dropped", COLUMNS)
+def test_a_missing_column_is_named(tmp_path: Path, dropped: str) -> None:
+    kept = [index for index, name in enumerate(COLUMNS) if name != dropped]
+    path = _write(tmp_path, tuple(GOOD[index] for index in kept), columns=tuple(COLUMNS[index] for index in kept))
+    with pytest.raises(DataError, match=dropped):
+        read_manifest(path)
+
+
+def test_no_table_and_an_empty_one_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.tsv"):
+        read_manifest(tmp_path / "none.tsv")
+    with pytest.raises(DataError, match="end of the table"):
+        read_manifest(_write(tmp_path))

@@ -1,0 +1,106 @@
+"""Networks and checkpoints: shapes, inverses, and weights that carry their own architecture."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from brainldm.core.config import parse
+from brainldm.core.covariates import Ranges
+from brainldm.core.errors import DataError
+from brainldm.models import autoencoder, checkpoint, diffusion, segmenter
+from brainldm.models.sampling import sample_volumes
+
+CONFIG = parse(yaml.safe_load((Path(__file__).parents[1] / "tiny/config.yaml").read_text()))
+RANGES = Ranges((0, 44, 10, 1000), (1, 82, 110, 1500))
+LATENT = (3, 4, 6, 4)  # of the tiny grid
+
+
+def tiny_diffusion(**changes):
+    torch.manual_seed(0)
+    network = diffusion.build(CONFIG.train_diffusion.model_copy(update=changes), LATENT, RANGES).eval()
+    for parameter in network.parameters():  # the last layers start at zero, which would hide every fault
+        torch.nn.init.normal_(parameter, std=0.05)
+    return network
+
+
+def test_space_to_depth_is_undone_by_depth_to_space():
+    images = torch.randn(2, 1, 8, 12, 4)
+    folded = autoencoder.space_to_depth(images, 2)
+    assert folded.shape == (2, 8, 4, 6, 2)
+    assert torch.equal(autoencoder.depth_to_space(folded, 2), images)
+    assert torch.equal(folded[0, :, 1, 2, 1], images[0, 0, 2:4, 4:6, 2:4].reshape(8))
+    assert torch.equal(autoencoder.space_to_depth(images, 1), images)
+
+
+def test_the_latent_has_the_shape_that_is_promised():
+    network = autoencoder.build(CONFIG.train_autoencoder, CONFIG.grid)
+    mu, sigma = network.encode(torch.rand(1, 1, *CONFIG.grid.shape))
+    assert tuple(mu.shape[1:]) == tuple(sigma.shape[1:]) == network.latent_shape(CONFIG.grid.shape)
+    assert network.decode(mu).shape == (1, 1, *CONFIG.grid.shape)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_a_perfect_prediction_gives_back_the_noise(prediction):
+    network = tiny_diffusion(prediction=prediction)
+    clean, noise = torch.randn(4, *LATENT), torch.randn(4, *LATENT)
+    timesteps = torch.tensor([0, 300, 700, 999])
+    signal, spread = network.schedule.coefficients(timesteps, clean.ndim)
+    network.forward = lambda x, t, conditions: network.target(clean, noise, timesteps)
+    found = network.epsilon(signal * clean + spread * noise, timesteps, torch.zeros(4, 4))
+    assert torch.allclose(found, noise, atol=1e-4)
+
+
+def test_every_covariate_reaches_the_prediction_by_both_ways():
+    network = tiny_diffusion()
+    x, timesteps = torch.randn(1, *LATENT), torch.tensor([500])
+    plain = network(x, timesteps, torch.zeros(1, 4))
+    for covariate in range(4):
+        moved = torch.zeros(1, 4)
+        moved[0, covariate] = 1
+        assert not torch.allclose(network(x, timesteps, moved), plain, atol=1e-5)
+        maps = moved[:, :, None, None, None].expand(-1, -1, *LATENT[1:])
+        maps_only = network.network(torch.cat([x, maps, network.where], 1), timesteps, torch.zeros(1, 1, 4))
+        context_only = network.network(torch.cat([x, 0 * maps, network.where], 1), timesteps, moved[:, None])
+        assert not torch.allclose(maps_only, plain, atol=1e-6)
+        assert not torch.allclose(context_only, plain, atol=1e-6)
+
+
+def test_a_checkpoint_carries_its_architecture(tmp_path):
+    network = tiny_diffusion()
+    checkpoint.save(tmp_path / "model.safetensors", network.state_dict(), network.spec)
+    loaded = diffusion.load(tmp_path / "model.safetensors")
+    x, timesteps, conditions = torch.randn(2, *LATENT), torch.tensor([3, 900]), torch.rand(2, 4)
+    assert torch.allclose(loaded(x, timesteps, conditions), network(x, timesteps, conditions), atol=1e-6)
+    assert loaded.ranges == RANGES
+    assert loaded.latent_shape == LATENT
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_a_checkpoint_that_is_not_one_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"absent\.safetensors"):
+        diffusion.load(tmp_path / "absent.safetensors")
+    network = segmenter.build(CONFIG.train_segmenter, CONFIG.grid)
+    path = tmp_path / "segmenter.safetensors"
+    checkpoint.save(path, network.state_dict(), network.spec)
+    with pytest.raises(DataError, match=r"'diffusion'.*'segmenter'"):
+        diffusion.load(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"segmenter\.safetensors"):
+        segmenter.load(path)
+    save_file({"a": torch.zeros(1)}, path, metadata={"spec": '{"kind": "segmenter", "init_filters": 8, "levels": 2, "voxel_ml": 1.0}'})
+    with pytest.raises(DataError, match="weights do not fit"):
+        segmenter.load(path)
+
+
+def test_a_sampled_row_does_not_depend_on_its_neighbours():
+    network, decoder = tiny_diffusion(), autoencoder.build(CONFIG.train_autoencoder, CONFIG.grid).eval()
+    noise, covariates = (
+        torch.randn(4, *LATENT),
+        torch.tensor([[0, 50, 20, 1100], [1, 60, 40, 1200], [0, 70, 60, 1300], [1, 80, 90, 1400]]).numpy(),
+    )
+    together = sample_volumes(network, decoder, covariates, noise, 3)
+    shuffled = sample_volumes(network, decoder, covariates[[3, 2, 1, 0]], noise[[3, 2, 1, 0]], 3)
+    assert torch.equal(together, shuffled[[3, 2, 1, 0]])

@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from brainldm.core.errors import DataError
+from brainldm.models import checkpoint
+from brainldm.models.panel import ladder_rows, read_means
+
+
+def test_a_ladder_moves_one_covariate_and_keeps_the_others_at_the_median() -> None:
+    generator = np.random.default_rng(1)
+    training = np.column_stack([np.arange(101) % 3 > 0, *generator.uniform(0, 100, (3, 101))]).astype(float)
+    rows = ladder_rows(training, "ventricles_ml", 5)
+    np.testing.assert_allclose(rows[[0, -1], 2], np.percentile(training[:, 2], [2, 98]))
+    np.testing.assert_allclose(np.diff(rows[:, 2], 2), 0, atol=1e-9)
+    np.testing.assert_allclose(rows[:, [1, 3]], np.tile(np.median(training[:, [1, 3]], axis=0), (5, 1)))
+    assert (rows[:, 0] == 1).all()
+
+
+def test_latents_of_other_scans_are_refused(tmp_path: Path) -> None:
+    path, mu = tmp_path / "latents.safetensors", torch.rand(2, 3, 4, 4, 4)
+    checkpoint.save(path, {"mu": mu.half()}, {"kind": "latents", "participant_id": ["sub-1", "sub-2"]})
+    np.testing.assert_array_equal(read_means(path, ["sub-1", "sub-2"]), mu.half().float().numpy())
+    with pytest.raises(DataError, match="other scans"):
+        read_means(path, ["sub-2", "sub-1"])

@@ -1,0 +1,149 @@
+import gzip
+import json
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from nibabel.orientations import axcodes2ornt, ornt_transform
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from brainldm.core.config import Preprocess
+from brainldm.core.errors import DataError, ScanError
+from brainldm.core.files import write_json
+from brainldm.core.grid import Grid
+from brainldm.formats.nifti import read_volume
+from brainldm.imaging.mni152 import read_map
+from brainldm.imaging.resample import onto_grid
+from brainldm.stages.preprocess import main
+
+GRID = Grid(shape=(32, 40, 32), spacing_mm=5.0, center_mm=(0.0, -17.0, 6.0))
+RIGHT_FRONT_MM = np.array([35.0, 25.0, 10.0])  # where a bright ball marks the side: the template itself is symmetric
+ORIENTATIONS = ("RAS", "LPI", "PSR")
+
+
+@cache
+def _scan(axes: str, seed: int) -> bytes:
+    """The template with a ball in its right frontal lobe, in a pose of its own, stored along these axes, as .nii."""
+    rng = np.random.default_rng(seed)
+    volume, affine = read_map("t1")
+    x, y, z = np.rint(RIGHT_FRONT_MM - affine[:3, 3]).astype(int)
+    volume[x - 9 : x + 9, y - 9 : y + 9, z - 9 : z + 9] = 400
+    mni_to_native = np.eye(4)
+    mni_to_native[:3, :3] = Rotation.from_euler("xyz", rng.uniform(-15, 15, 3), degrees=True).as_matrix()
+    mni_to_native[:3, 3] = rng.uniform(-10, 10, 3)
+    grid = Grid(shape=(60, 66, 60), spacing_mm=4.0, center_mm=(0.0, -17.0, 6.0))
+    native = onto_grid(volume, affine, grid, np.linalg.inv(mni_to_native))
+    image = nib.Nifti1Image(native.astype(np.int16), grid.affine)
+    return bytes(image.as_reoriented(ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(axes))).to_bytes())
+
+
+def _write_scan(path: Path, axes: str, seed: int) -> None:
+    path.write_bytes(gzip.compress(_scan(axes, seed), 1, mtime=0))
+
+
+class _Study:
+    """A folder with three scans, their manifest and a section file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.manifest, self.out = folder, folder / "manifest.tsv", folder / "000" / "qc.tsv"
+        for index, axes in enumerate(ORIENTATIONS):
+            _write_scan(self.scan(index), axes, index)
+        rows = [(f"sub-{index}", self.scan(index).name, 60 + index, "FM"[index % 2], "train") for index in range(3)]
+        table = pd.DataFrame(rows, columns=["participant_id", "t1w", "age_years", "sex", "split"])
+        table.to_csv(self.manifest, sep="\t", index=False)
+
+    def scan(self, index: int) -> Path:
+        return self.folder / f"raw{index}.nii.gz"
+
+    def run(self, batch: str = "000", **options: Any) -> pd.DataFrame:
+        own = Preprocess(**{"registration_spacing_mm": 6.0, "scans_per_batch": 3, "intensity_percentiles": (0.0, 99.8)} | options)
+        section = self.folder / "preprocess.json"
+        grid, values = GRID.model_dump(mode="json"), own.model_dump(mode="json")
+        write_json(section, {"stage": "preprocess", "seed": 1, "precision": "32-true", "grid": grid, "section": values})
+        main(section, self.manifest, batch, self.out)
+        return pd.read_csv(self.out, sep="\t", index_col="participant_id")
+
+    def written(self) -> dict[str, tuple[int, bytes]]:
+        return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in self.out.parent.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[_Study, pd.DataFrame]:
+    study = _Study(tmp_path_factory.mktemp("study"))
+    return study, study.run(intensity_percentiles=(0.0, 100.0))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> _Study:
+    return _Study(tmp_path)
+
+
+def test_every_scan_lies_on_the_grid_in_one_pose_with_its_right_side_right(finished: tuple[_Study, pd.DataFrame]) -> None:
+    study, table = finished
+    assert (table["status"] == "ok").all()
+    assert (table["similarity"] > 0.9).all()
+    assert (table["coverage"] > 0.99).all()
+    volumes = [read_volume(study.out.parent / name, GRID) for name in table["volume"]]
+    for volume in volumes:
+        assert (volume.min(), volume.max()) == (0, 1)
+        lopsided = ndimage.gaussian_filter(volume - volume[::-1], 1)
+        marked = np.array(np.unravel_index(lopsided.argmax(), volume.shape))
+        np.testing.assert_allclose(GRID.affine[:3, :3] @ marked + GRID.affine[:3, 3], RIGHT_FRONT_MM, atol=GRID.spacing_mm)
+    assert all(np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.98 for one, other in pairwise(volumes))
+
+
+def test_the_transform_maps_mni_to_the_scan(finished: tuple[_Study, pd.DataFrame]) -> None:
+    study, table = finished
+    for index, name in enumerate(table["transform"]):
+        mni_to_native = np.array(json.loads((study.out.parent / name).read_text())["mni_to_native"])
+        image = nib.load(study.scan(index))
+        i, j, k = np.rint(np.linalg.inv(image.affine) @ mni_to_native @ [*RIGHT_FRONT_MM, 1])[:3].astype(int)
+        assert image.get_fdata()[i, j, k] > 300
+
+
+def test_a_bad_scan_stops_the_batch_and_a_restart_keeps_what_was_finished(study: _Study) -> None:
+    whole = study.scan(2).read_bytes()
+    study.scan(2).write_bytes(whole[:-1000])
+    with pytest.raises(ScanError, match=r"raw2\.nii\.gz.*truncated"):
+        study.run()
+    assert not study.out.exists()
+    before = study.written()
+    assert len(before) == 4
+    study.scan(2).write_bytes(whole)
+    table = study.run()
+    assert (table["status"] == "ok").all()
+    assert {name: study.written()[name] for name in before} == before
+
+
+def test_a_bad_scan_is_listed_and_left_out_on_request(study: _Study) -> None:
+    study.scan(1).unlink()
+    nib.save(nib.Nifti1Image(np.random.default_rng(0).random((40, 40, 40), np.float32), np.diag([4.0, 4, 4, 1])), study.scan(2))
+    table = study.run(on_bad_scan="skip")
+    assert table["status"].tolist() == ["ok", "bad", "bad"]
+    assert "found no file" in table["reason"]["sub-1"]
+    assert "min_similarity" in table["reason"]["sub-2"]
+    assert table["volume"].isna().tolist() == [False, True, True]
+
+
+def test_another_scan_or_another_setting_is_worked_on_anew_and_nothing_else(study: _Study) -> None:
+    study.run()
+    first = study.written()
+    _write_scan(study.scan(1), "RAS", seed=9)
+    study.run(on_bad_scan="skip", scans_per_batch=4)
+    second = study.written()
+    renewed = {name for name in first if first[name] != second[name]}
+    assert renewed == {"qc.tsv", "sub-1_T1w.nii.gz", "sub-1_from-MNI152_to-T1w_xfm.json"}
+    study.run(intensity_percentiles=[0.0, 95.0])
+    assert all(second[name][1] != content for name, (_, content) in study.written().items() if name != "qc.tsv")
+
+
+def test_batches_share_the_manifest_out(study: _Study) -> None:
+    assert study.run("001", scans_per_batch=2).index.tolist() == ["sub-2"]
+    with pytest.raises(DataError, match="between 000 and 001"):
+        study.run("002", scans_per_batch=2)

@@ -1,0 +1,45 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brainldm.core.covariates import SEX_CODES
+from brainldm.core.errors import DataError
+from brainldm.formats.manifest import COLUMNS, ID_PATTERN, OLDEST_YEARS, SPLITS, read_manifest
+
+FOLDER = Path(__file__).parents[1] / "data_manifest"
+
+
+def _schema() -> Any:
+    return json.loads((FOLDER / "schema.json").read_text())
+
+
+def test_the_schema_says_what_the_reader_checks() -> None:
+    schema = _schema()
+    rules = schema["properties"]
+    assert tuple(schema["required"]) == COLUMNS
+    assert rules["participant_id"]["pattern"] == f"^{ID_PATTERN}$"
+    assert tuple(rules["sex"]["enum"]) == tuple(SEX_CODES)
+    assert tuple(rules["split"]["enum"]) == SPLITS
+    assert (rules["age_years"]["exclusiveMinimum"], rules["age_years"]["maximum"]) == (0, OLDEST_YEARS)
+
+
+def test_the_reader_agrees_on_the_bounds_of_age(tmp_path: Path) -> None:
+    for age, good in [(0, False), (math.nextafter(0, 1), True), (OLDEST_YEARS, True), (OLDEST_YEARS + 0.1, False)]:
+        path = tmp_path / "manifest.tsv"
+        path.write_text("\t".join(COLUMNS) + f"\nsub-1\ta.nii\t{age}\tF\ttrain\n")
+        if good:
+            assert read_manifest(path)[0].age_years == age
+        else:
+            with pytest.raises(DataError, match="age_years"):
+                read_manifest(path)
+
+
+def test_the_readme_names_every_column_and_its_example_reads(tmp_path: Path) -> None:
+    text = (FOLDER / "README.md").read_text()
+    assert all(f"| `{column}` |" in text for column in _schema()["properties"])
+    path = tmp_path / "manifest.tsv"
+    path.write_text(text.split("```")[1].lstrip())
+    assert [entry.participant_id for entry in read_manifest(path)] == ["sub-0001"]

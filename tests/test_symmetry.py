@@ -1,0 +1,40 @@
+"""One word per stage: the same word names the config section, the rule file, the module, the command and the results folder."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from brainldm.core.config import Config
+from brainldm.core.story import STORY
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_stage_has_its_module_and_its_rule_and_there_are_no_others():
+    assert {path.stem for path in (ROOT / "brainldm/stages").glob("[a-z]*.py")} == set(STORY)
+    assert {path.stem for path in (ROOT / "workflow/rules").glob("*.smk")} == {*STORY, "configure"}
+
+
+def test_every_section_of_the_config_is_a_stage():
+    shared = {"seed", "device", "precision", "grid", "source"}
+    assert set(Config.model_fields) - shared <= set(STORY)
+
+
+def test_a_rule_calls_its_own_stage_and_writes_to_its_own_folder():
+    for word in STORY:
+        text = (ROOT / f"workflow/rules/{word}.smk").read_text()
+        assert f"brainldm {word}" in text
+        outputs = re.search(r"    output:\n(.*?)\n    (params|log):", text, re.S).group(1)
+        assert set(re.findall(r'"results/(\w+)', outputs)) == {word}
+        assert f"logs/{word}/" in text
+
+
+def test_the_story_tells_what_snakemake_does():
+    graph = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--rulegraph", "dot"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    names = dict(re.findall(r'(\d+)\[label = "(\w+)', graph))
+    edges = {(names[b], names[a]) for a, b in re.findall(r"(\d+) -> (\d+)", graph)}
+    found = {(later, earlier) for later, earlier in edges if earlier != "configure" and later != "all"}
+    assert found == {(later, earlier) for later, stage in STORY.items() for earlier in stage.reads}

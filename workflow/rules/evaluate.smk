@@ -1,0 +1,49 @@
+"""Everything that can be compared in; one report in numbers out."""
+
+
+rule evaluate:
+    input:
+        section="results/configure/evaluate.json",
+        covariates="results/segment/covariates.tsv",
+        latents="results/encode/latents.safetensors",
+        rows=expand("results/request/{shard}.parquet", shard=SHARDS),
+        shards=expand("results/generate/{shard}.json", shard=SHARDS),
+        measured=expand("results/measure/{shard}.parquet", shard=SHARDS),
+        segmenter="results/train_segmenter/model.safetensors",
+        age="results/train_age/model.safetensors",
+        autoencoder="results/train_autoencoder/model.safetensors",
+        diffusion="results/train_diffusion/model.safetensors",
+        truth=["results/cohort/truth.tsv"] if CONFIG.source.kind == "cohort" else [],
+    output:
+        report="results/evaluate/report.json",
+        agreement="results/evaluate/agreement.tsv",
+        images="results/evaluate/images.npz",
+        shown="results/evaluate/shown.json",
+    log:
+        "logs/evaluate/evaluate.log",
+    benchmark:
+        "results/benchmarks/evaluate/evaluate.tsv"
+    conda:
+        "../../envs/brainldm.yaml"
+    threads: 2
+    params:
+        device=CONFIG.device,
+        shards=lambda wildcards, input: repeated("--request", input.rows)
+        + " "
+        + repeated("--shard", input.shards)
+        + " "
+        + repeated("--measure", input.measured),
+        truth=lambda wildcards, input: repeated("--truth", input.truth),
+    shell:
+        "OMP_NUM_THREADS={threads} brainldm evaluate"
+        " --section {input.section:q}"
+        " --covariates {input.covariates:q}"
+        " --latents {input.latents:q}"
+        " {params.shards}"
+        " --segmenter {input.segmenter:q}"
+        " --age {input.age:q}"
+        " --autoencoder {input.autoencoder:q}"
+        " --diffusion {input.diffusion:q}"
+        " {params.truth}"
+        " --device {params.device:q}"
+        " --out {output.report:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,29 @@
+"""One shard: requested rows and two networks in; a tar of volumes and its manifest out."""
+
+
+rule generate:
+    input:
+        section="results/configure/generate.json",
+        rows="results/request/{shard}.parquet",
+        autoencoder="results/train_autoencoder/model.safetensors",
+        diffusion="results/train_diffusion/model.safetensors",
+    output:
+        tar="results/generate/{shard}.tar",
+        manifest="results/generate/{shard}.json",
+    log:
+        "logs/generate/{shard}.log",
+    benchmark:
+        "results/benchmarks/generate/{shard}.tsv"
+    conda:
+        "../../envs/brainldm.yaml"
+    threads: 1
+    params:
+        device=CONFIG.device,
+    shell:
+        "OMP_NUM_THREADS={threads} brainldm generate"
+        " --section {input.section:q}"
+        " --request {input.rows:q}"
+        " --autoencoder {input.autoencoder:q}"
+        " --diffusion {input.diffusion:q}"
+        " --device {params.device:q}"
+        " --out {output.manifest:q} 2>&1 | tee {log:q}"

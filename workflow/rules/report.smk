@@ -1,0 +1,34 @@
+"""The evaluation, the training curves and the release in; one HTML page out."""
+
+
+rule report:
+    input:
+        section="results/configure/report.json",
+        evaluation="results/evaluate/report.json",
+        agreement="results/evaluate/agreement.tsv",
+        images="results/evaluate/images.npz",
+        shown="results/evaluate/shown.json",
+        curves=expand(
+            "results/train_{network}/log.csv",
+            network=["segmenter", "autoencoder", "diffusion", "age"],
+        ),
+        checksums="results/release/checksums.sha256",
+    output:
+        page="results/report.html",
+        text="results/report.txt",
+    log:
+        "logs/report/report.log",
+    benchmark:
+        "results/benchmarks/report/report.tsv"
+    conda:
+        "../../envs/brainldm.yaml"
+    threads: 1
+    params:
+        curves=lambda wildcards, input: repeated("--log", input.curves),
+    shell:
+        "OMP_NUM_THREADS={threads} brainldm report"
+        " --section {input.section:q}"
+        " --evaluate {input.evaluation:q}"
+        " {params.curves}"
+        " --release {input.checksums:q}"
+        " --out {output.page:q} 2>&1 | tee {log:q}"

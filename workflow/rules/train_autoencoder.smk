@@ -1,0 +1,27 @@
+"""Scans in, the autoencoder out; the segmenter lends the features of the perceptual loss."""
+
+
+rule train_autoencoder:
+    input:
+        section="results/configure/train_autoencoder.json",
+        covariates="results/segment/covariates.tsv",
+        features="results/train_segmenter/model.safetensors",
+    output:
+        model="results/train_autoencoder/model.safetensors",
+        curve="results/train_autoencoder/log.csv",
+    log:
+        "logs/train_autoencoder/train_autoencoder.log",
+    benchmark:
+        "results/benchmarks/train_autoencoder/train_autoencoder.tsv"
+    conda:
+        "../../envs/brainldm.yaml"
+    threads: 2
+    params:
+        device=CONFIG.device,
+    shell:
+        "OMP_NUM_THREADS={threads} brainldm train_autoencoder"
+        " --section {input.section:q}"
+        " --covariates {input.covariates:q}"
+        " --features {input.features:q}"
+        " --device {params.device:q}"
+        " --out {output.model:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,27 @@
+"""Latents and covariates in, the diffusion model out."""
+
+
+rule train_diffusion:
+    input:
+        section="results/configure/train_diffusion.json",
+        covariates="results/segment/covariates.tsv",
+        latents="results/encode/latents.safetensors",
+    output:
+        model="results/train_diffusion/model.safetensors",
+        curve="results/train_diffusion/log.csv",
+    log:
+        "logs/train_diffusion/train_diffusion.log",
+    benchmark:
+        "results/benchmarks/train_diffusion/train_diffusion.tsv"
+    conda:
+        "../../envs/brainldm.yaml"
+    threads: 2
+    params:
+        device=CONFIG.device,
+    shell:
+        "OMP_NUM_THREADS={threads} brainldm train_diffusion"
+        " --section {input.section:q}"
+        " --covariates {input.covariates:q}"
+        " --latents {input.latents:q}"
+        " --device {params.device:q}"
+        " --out {output.model:q} 2>&1 | tee {log:q}"

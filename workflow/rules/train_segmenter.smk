@@ -1,0 +1,25 @@
+"""Label maps in, the segmenter out."""
+
+
+rule train_segmenter:
+    input:
+        section="results/configure/train_segmenter.json",
+        labels="results/cohort/labels.tsv",
+    output:
+        model="results/train_segmenter/model.safetensors",
+        curve="results/train_segmenter/log.csv",
+    log:
+        "logs/train_segmenter/train_segmenter.log",
+    benchmark:
+        "results/benchmarks/train_segmenter/train_segmenter.tsv"
+    conda:
+        "../../envs/brainldm.yaml"
+    threads: 1
+    params:
+        device=CONFIG.device,
+    shell:
+        "OMP_NUM_THREADS={threads} brainldm train_segmenter"
+        " --section {input.section:q}"
+        " --labels {input.labels:q}"
+        " --device {params.device:q}"
+        " --out {output.model:q} 2>&1 | tee {log:q}"
