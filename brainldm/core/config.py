@@ -116,6 +116,7 @@ class TrainDiffusion(Training):
     channels: tuple[int, ...]
     attention_levels: tuple[bool, ...]
     head_channels: tuple[int, ...]
+    space_to_depth: int = Field(ge=1, description="edge of the block of latent voxels folded into channels; 1 in the paper")
     position_channels: int = Field(ge=0, description="learned maps of where a latent voxel lies; 0 in the paper")
     res_blocks: int = Field(gt=0)
     norm_groups: int = Field(gt=0)
@@ -124,7 +125,7 @@ class TrainDiffusion(Training):
     beta_start: float = Field(0.0015, gt=0)
     beta_end: float = Field(0.0205, gt=0, lt=1)
     ema_decay: float = Field(ge=0, lt=1)
-    standardise: bool = Field(description="model latents minus their mean over scans, in units of their spread; the published weights do not")
+    standardise: bool = Field(description="model what latents differ from their linear regression on the covariates; false in the paper")
 
 
 class TrainAge(Training):

@@ -1,8 +1,8 @@
 """The KL autoencoder of Pinaya et al. 2022 (MONAI's AutoencoderKL), with three options for small machines.
 
 `space_to_depth` folds blocks of voxels into channels. Scans on the grid are registered, so a place in the box has a meaning, which
-convolutions do not know: with `standardise` the network codes the standardised difference from the mean training scan, and `position_channels`
-gives encoder and decoder learned maps of where a voxel lies. The paper has none of them.
+convolutions do not know: with `standardise` the network codes the standardised difference from the mean training scan, and
+`position_channels` gives encoder and decoder learned maps of where a voxel lies. The paper has none of them.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from torch import nn
 from brainldm.core.config import TrainAutoencoder
 from brainldm.core.grid import Grid
 from brainldm.models import checkpoint
+from brainldm.models.folding import depth_to_space, space_to_depth
 
 
 class Autoencoder(nn.Module):
@@ -76,20 +77,6 @@ class Autoencoder(nn.Module):
 
 def _beside(features: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
     return torch.cat([features, where.expand(len(features), *where.shape[1:])], 1)
-
-
-def space_to_depth(images: torch.Tensor, fold: int) -> torch.Tensor:
-    """[N,1,I,J,K] -> [N,fold^3,I/fold,J/fold,K/fold]; the identity for fold 1."""
-    n, _, i, j, k = images.shape
-    blocks = images.reshape(n, i // fold, fold, j // fold, fold, k // fold, fold)
-    return blocks.permute(0, 2, 4, 6, 1, 3, 5).reshape(n, fold**3, i // fold, j // fold, k // fold)
-
-
-def depth_to_space(folded: torch.Tensor, fold: int) -> torch.Tensor:
-    """The inverse of `space_to_depth`."""
-    n, _, i, j, k = folded.shape
-    blocks = folded.reshape(n, fold, fold, fold, i, j, k).permute(0, 4, 1, 5, 2, 6, 3)
-    return blocks.reshape(n, 1, i * fold, j * fold, k * fold)
 
 
 def build(options: TrainAutoencoder, grid: Grid) -> Autoencoder:

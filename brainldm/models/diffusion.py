@@ -11,11 +11,12 @@ from torch import nn
 from brainldm.core.config import TrainDiffusion
 from brainldm.core.covariates import NAMES, Ranges
 from brainldm.models import checkpoint
+from brainldm.models.folding import depth_to_space, space_to_depth
 from brainldm.models.schedule import scaled_linear
 
 
 class Diffusion(nn.Module):
-    """A U-Net over standardised latents [N,C,i,j,k]; carries its schedule, the covariates' ranges, the latents' mean and spread."""
+    """A U-Net over latents [N,C,i,j,k], standardised or raw; carries its schedule, the covariates' ranges and the standardisation."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
@@ -23,10 +24,12 @@ class Diffusion(nn.Module):
         self.latent_shape: tuple[int, ...] = tuple(spec["latent_shape"])
         self.ranges = Ranges(tuple(spec["ranges"]["low"]), tuple(spec["ranges"]["high"]))
         self.schedule = scaled_linear(spec["timesteps"], spec["beta_start"], spec["beta_end"])
+        self.fold = int(spec["space_to_depth"])
+        folded = self.latent_shape[0] * self.fold**3
         self.network = DiffusionModelUNet(
             spatial_dims=3,
-            in_channels=self.latent_shape[0] + len(NAMES) + spec["position_channels"],
-            out_channels=self.latent_shape[0],
+            in_channels=folded + len(NAMES) + spec["position_channels"],
+            out_channels=folded,
             num_res_blocks=spec["res_blocks"],
             channels=spec["channels"],
             attention_levels=spec["attention_levels"],
@@ -37,24 +40,36 @@ class Diffusion(nn.Module):
             transformer_num_layers=1,
             cross_attention_dim=len(NAMES),
         )
-        self.latent_mean = nn.Buffer(torch.zeros(1, *self.latent_shape))
+        self.latent_fit = nn.Buffer(torch.zeros(1 + len(NAMES), *self.latent_shape))
         self.latent_spread = nn.Buffer(torch.ones(1))
-        self.where = nn.Parameter(torch.randn(1, spec["position_channels"], *self.latent_shape[1:]))
+        self.where = nn.Parameter(torch.randn(1, spec["position_channels"], *(side // self.fold for side in self.latent_shape[1:])))
 
-    def standardise(self, mean: torch.Tensor, spread: float) -> None:
-        """Work on latents minus `mean` [C,i,j,k] in units of `spread` from now on; the published weights do not."""
-        self.latent_mean.copy_(mean)
-        self.latent_spread.fill_(spread)
+    def standardise(self, latents: torch.Tensor, conditions: torch.Tensor) -> None:
+        """From now on model what latents [N,C,i,j,k] differ from their linear regression on conditions [N,4], in units of its spread.
 
-    def to_latents(self, x: torch.Tensor) -> torch.Tensor:
-        """Standardised latents [N,C,i,j,k] as the decoder wants them."""
-        return x * self.latent_spread + self.latent_mean
+        The network then has the deviations from the expected brain to learn, not the expected brain; the published weights do without.
+        """
+        self.latent_fit.copy_(torch.linalg.lstsq(_design(conditions), latents.flatten(1)).solution.reshape(self.latent_fit.shape))
+        self.latent_spread.fill_(float((latents - self._expected(conditions)).std()))
+
+    def from_latents(self, latents: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """The autoencoder's latents [N,C,i,j,k], as the network models them under conditions [N,4]."""
+        return (latents - self._expected(conditions)) / self.latent_spread
+
+    def to_latents(self, x: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """The inverse of `from_latents`."""
+        return x * self.latent_spread + self._expected(conditions)
+
+    def _expected(self, conditions: torch.Tensor) -> torch.Tensor:
+        return (_design(conditions) @ self.latent_fit.flatten(1)).reshape(-1, *self.latent_shape)
 
     def forward(self, x: torch.Tensor, timesteps: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
         """The network's own prediction (epsilon or v) for noisy latents x, timesteps [N], min-max conditions [N,4]."""
-        maps = conditions[:, :, None, None, None].expand(-1, -1, *x.shape[2:])
+        folded = space_to_depth(x, self.fold)
+        maps = conditions[:, :, None, None, None].expand(-1, -1, *folded.shape[2:])
         where = self.where.expand(len(x), *self.where.shape[1:])
-        return self.network(torch.cat([x, maps, where], 1), timesteps, context=conditions[:, None, :])
+        prediction = self.network(torch.cat([folded, maps, where], 1), timesteps, context=conditions[:, None, :])
+        return depth_to_space(prediction, self.fold)
 
     def target(self, clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """What the network should predict: epsilon, or v = sqrt(ab) noise - sqrt(1-ab) clean (Salimans & Ho 2022)."""
@@ -72,9 +87,13 @@ class Diffusion(nn.Module):
         return signal * prediction + spread * x
 
 
+def _design(conditions: torch.Tensor) -> torch.Tensor:
+    return torch.cat([torch.ones_like(conditions[:, :1]), conditions], 1)
+
+
 def build(options: TrainDiffusion, latent_shape: tuple[int, ...], ranges: Ranges) -> Diffusion:
     """A new network from its section of the configuration and what the latents and covariates are like."""
-    network = ("channels", "attention_levels", "head_channels", "position_channels", "res_blocks", "norm_groups")
+    network = ("channels", "attention_levels", "head_channels", "space_to_depth", "position_channels", "res_blocks", "norm_groups")
     process = ("prediction", "timesteps", "beta_start", "beta_end")
     spec = {"kind": "diffusion", "latent_shape": latent_shape, "ranges": asdict(ranges)}
     return Diffusion(spec | {name: getattr(options, name) for name in network + process})

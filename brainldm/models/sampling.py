@@ -17,4 +17,4 @@ def sample_volumes(diffusion: Diffusion, autoencoder: Autoencoder, covariates: n
     device = next(diffusion.parameters()).device
     conditions = torch.from_numpy(diffusion.ranges.scale(np.asarray(covariates))).to(device)
     latents = ddim(lambda x, t: diffusion.epsilon(x, t, conditions), noise.to(device), diffusion.schedule, steps)
-    return autoencoder.decode(diffusion.to_latents(latents))
+    return autoencoder.decode(diffusion.to_latents(latents, conditions))

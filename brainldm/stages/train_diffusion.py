@@ -32,13 +32,13 @@ def main(
     ranges = ranges_of(covariate_array(table), str(covariates))
     fabric = make_fabric(device, given.precision, given.seed)
     network = diffusion.build(options, tuple(mu.shape[1:]), ranges)
+    conditions = torch.from_numpy(ranges.scale(covariate_array(table)))
     if options.standardise:
-        network.standardise(mu.mean(0), float((mu - mu.mean(0)).std()))
+        network.standardise(mu, conditions)
+    mu, sigma = network.from_latents(mu, conditions).to(fabric.device), (sigma / network.latent_spread).to(fabric.device)
+    conditions = conditions.to(fabric.device)
     optimizer = Optimizer(fabric, network, options)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay))
-    conditions = torch.from_numpy(ranges.scale(covariate_array(table))).to(fabric.device)
-    spread = network.latent_spread.item()
-    mu, sigma = fabric.to_device((mu - network.latent_mean.cpu()) / spread), fabric.to_device(sigma / spread)
     draw = batches(len(table), options.batch_size, given.seed)
 
     def step(index: int) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ from brainldm.core.config import parse
 from brainldm.core.covariates import Ranges
 from brainldm.core.errors import DataError
 from brainldm.models import autoencoder, checkpoint, diffusion, segmenter
+from brainldm.models.folding import depth_to_space, space_to_depth
 from brainldm.models.sampling import sample_volumes
 
 CONFIG = parse(yaml.safe_load((Path(__file__).parents[1] / "tiny/config.yaml").read_text()))
@@ -27,12 +28,12 @@ def tiny_diffusion(**changes):
 
 
 def test_space_to_depth_is_undone_by_depth_to_space():
-    images = torch.randn(2, 1, 8, 12, 4)
-    folded = autoencoder.space_to_depth(images, 2)
-    assert folded.shape == (2, 8, 4, 6, 2)
-    assert torch.equal(autoencoder.depth_to_space(folded, 2), images)
-    assert torch.equal(folded[0, :, 1, 2, 1], images[0, 0, 2:4, 4:6, 2:4].reshape(8))
-    assert torch.equal(autoencoder.space_to_depth(images, 1), images)
+    volumes = torch.randn(2, 3, 8, 12, 4)
+    folded = space_to_depth(volumes, 2)
+    assert folded.shape == (2, 24, 4, 6, 2)
+    assert torch.equal(depth_to_space(folded, 2), volumes)
+    assert torch.equal(folded[0, 8:16, 1, 2, 1], volumes[0, 1, 2:4, 4:6, 2:4].reshape(8))
+    assert torch.equal(space_to_depth(volumes, 1), volumes)
 
 
 def test_the_latent_has_the_shape_that_is_promised():
@@ -104,3 +105,17 @@ def test_a_sampled_row_does_not_depend_on_its_neighbours():
     together = sample_volumes(network, decoder, covariates, noise, 3)
     shuffled = sample_volumes(network, decoder, covariates[[3, 2, 1, 0]], noise[[3, 2, 1, 0]], 3)
     assert torch.equal(together, shuffled[[3, 2, 1, 0]])
+
+
+def test_standardised_latents_are_undone_and_hold_no_linear_trend():
+    network = tiny_diffusion()
+    conditions = torch.rand(50, 4)
+    trend = torch.randn(4, *LATENT)
+    latents = 3 + torch.einsum("nk,k...->n...", conditions, trend) + 0.1 * torch.randn(50, *LATENT)
+    network.standardise(latents, conditions)
+    modelled = network.from_latents(latents, conditions)
+    assert torch.allclose(network.to_latents(modelled, conditions), latents, atol=1e-4)
+    assert modelled.std().item() == pytest.approx(1, abs=0.02)
+    slopes = torch.linalg.lstsq(conditions - conditions.mean(0), modelled.flatten(1)).solution
+    assert slopes.abs().max() < 1e-3
+    assert torch.allclose(network.latent_fit[1:], trend, atol=0.3)
