@@ -16,9 +16,13 @@ configfile: "config.yaml"
 
 
 # The stages' command lives beside the interpreter that runs Snakemake, whether or not its environment is activated.
-shell.prefix(f"set -euo pipefail; export OMP_WAIT_POLICY=PASSIVE PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+shell.prefix(
+    f"set -euo pipefail; export OMP_WAIT_POLICY=PASSIVE PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+)
 
-CONFIG = settings.parse(config, " and ".join(map(str, workflow.configfiles)) or "config")
+CONFIG = settings.parse(
+    config, " and ".join(map(str, workflow.configfiles)) or "config"
+)
 MANIFEST = CONFIG.source.manifest or "results/cohort/manifest.tsv"
 N_SCANS = (
     CONFIG.cohort.n_subjects

@@ -15,12 +15,12 @@ rule encode:
     conda:
         "../../envs/brainldm.yaml"
     threads: 2
-    params:
+    resources:
         device=CONFIG.device,
     shell:
         "OMP_NUM_THREADS={threads} brainldm encode"
         " --section {input.section:q}"
         " --covariates {input.covariates:q}"
         " --model {input.model:q}"
-        " --device {params.device:q}"
+        " --device {resources.device:q}"
         " --out {output.latents:q} 2>&1 | tee {log:q}"

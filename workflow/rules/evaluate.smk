@@ -26,8 +26,9 @@ rule evaluate:
     conda:
         "../../envs/brainldm.yaml"
     threads: 2
-    params:
+    resources:
         device=CONFIG.device,
+    params:
         shards=lambda wildcards, input: repeated("--request", input.rows)
         + " "
         + repeated("--shard", input.shards)
@@ -45,5 +46,5 @@ rule evaluate:
         " --autoencoder {input.autoencoder:q}"
         " --diffusion {input.diffusion:q}"
         " {params.truth}"
-        " --device {params.device:q}"
+        " --device {resources.device:q}"
         " --out {output.report:q} 2>&1 | tee {log:q}"

@@ -17,7 +17,7 @@ rule generate:
     conda:
         "../../envs/brainldm.yaml"
     threads: 1
-    params:
+    resources:
         device=CONFIG.device,
     shell:
         "OMP_NUM_THREADS={threads} brainldm generate"
@@ -25,5 +25,5 @@ rule generate:
         " --request {input.rows:q}"
         " --autoencoder {input.autoencoder:q}"
         " --diffusion {input.diffusion:q}"
-        " --device {params.device:q}"
+        " --device {resources.device:q}"
         " --out {output.manifest:q} 2>&1 | tee {log:q}"

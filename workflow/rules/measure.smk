@@ -16,7 +16,7 @@ rule measure:
     conda:
         "../../envs/brainldm.yaml"
     threads: 1
-    params:
+    resources:
         device=CONFIG.device,
     shell:
         "OMP_NUM_THREADS={threads} brainldm measure"
@@ -24,5 +24,5 @@ rule measure:
         " --shard {input.shard:q}"
         " --segmenter {input.segmenter:q}"
         " --age {input.age:q}"
-        " --device {params.device:q}"
+        " --device {resources.device:q}"
         " --out {output.table:q} 2>&1 | tee {log:q}"

@@ -15,13 +15,14 @@ rule segment:
     conda:
         "../../envs/brainldm.yaml"
     threads: 2
-    params:
+    resources:
         device=CONFIG.device,
+    params:
         qc=lambda wildcards, input: repeated("--qc", input.qc),
     shell:
         "OMP_NUM_THREADS={threads} brainldm segment"
         " --section {input.section:q}"
         " {params.qc}"
         " --model {input.model:q}"
-        " --device {params.device:q}"
+        " --device {resources.device:q}"
         " --out {output.covariates:q} 2>&1 | tee {log:q}"

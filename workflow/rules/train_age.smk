@@ -15,11 +15,11 @@ rule train_age:
     conda:
         "../../envs/brainldm.yaml"
     threads: 2
-    params:
+    resources:
         device=CONFIG.device,
     shell:
         "OMP_NUM_THREADS={threads} brainldm train_age"
         " --section {input.section:q}"
         " --covariates {input.covariates:q}"
-        " --device {params.device:q}"
+        " --device {resources.device:q}"
         " --out {output.model:q} 2>&1 | tee {log:q}"

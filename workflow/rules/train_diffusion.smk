@@ -16,12 +16,12 @@ rule train_diffusion:
     conda:
         "../../envs/brainldm.yaml"
     threads: 2
-    params:
+    resources:
         device=CONFIG.device,
     shell:
         "OMP_NUM_THREADS={threads} brainldm train_diffusion"
         " --section {input.section:q}"
         " --covariates {input.covariates:q}"
         " --latents {input.latents:q}"
-        " --device {params.device:q}"
+        " --device {resources.device:q}"
         " --out {output.model:q} 2>&1 | tee {log:q}"

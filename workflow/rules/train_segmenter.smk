@@ -15,11 +15,11 @@ rule train_segmenter:
     conda:
         "../../envs/brainldm.yaml"
     threads: 1
-    params:
+    resources:
         device=CONFIG.device,
     shell:
         "OMP_NUM_THREADS={threads} brainldm train_segmenter"
         " --section {input.section:q}"
         " --labels {input.labels:q}"
-        " --device {params.device:q}"
+        " --device {resources.device:q}"
         " --out {output.model:q} 2>&1 | tee {log:q}"
