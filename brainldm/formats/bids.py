@@ -79,7 +79,7 @@ def changes(version: str) -> str:
 
 def readme(name: str, n_volumes: int, spacing_mm: float, license: str, report: dict[str, Any]) -> str:
     """README: what the dataset is and is not, how to check it, and what the evaluation found."""
-    figures = "\n".join(f"| {key} | {_figure(value)} |" for key, value in report.items())
+    figures = "\n".join(f"| {key} | {_figure(value)} |" for key, value in report.items() if not isinstance(value, dict))
     return f"""# {name}
 
 {SYNTHETIC}.

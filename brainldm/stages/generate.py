@@ -12,7 +12,6 @@ import typer
 from brainldm import __version__
 from brainldm.core.config import Generate, Given, read_section
 from brainldm.core.covariates import NAMES, covariate_array
-from brainldm.core.errors import DataError
 from brainldm.core.files import sha256
 from brainldm.core.rows import participant_id
 from brainldm.formats import shards
@@ -35,7 +34,8 @@ def main(
 ) -> None:
     """Batches are always full, and a row sees only its own noise, so its bytes depend neither on the shard nor on a restart."""
     given = read_section(section, "generate")
-    rows = _requested(request)
+    rows = read_parquet(request, ["index", "seed", *NAMES])
+    covariate_array(rows, str(request))  # a value that is missing or unknown is an error before anything is written
     weights = {path.parent.name: sha256(path) for path in (autoencoder_model, diffusion_model)}
     versions = {"brainldm": __version__, "torch": torch.__version__}
     provenance = {"section": given.model_dump(mode="json"), "weights_sha256": weights, "versions": versions}
@@ -47,16 +47,6 @@ def main(
             _generate(missing, given, journal, (autoencoder_model, diffusion_model), device)
         shards.pack(journal, out.stem, out, {**provenance, "device": device})
         shards.discard(journal)
-
-
-def _requested(request: Path) -> pd.DataFrame:
-    """The rows of a request; DataError when a covariate is missing, not finite or an unknown code."""
-    rows = read_parquet(request, ["index", "seed", *NAMES])
-    numbers = rows[["age_years", "ventricles_ml", "brain_ml"]].to_numpy(float)
-    bad = ~np.isfinite(numbers).all(1) | ~rows["sex"].isin(["F", "M"]).to_numpy()
-    if bad.any():
-        raise DataError(f"{request}: expected finite covariates and sex F or M, found {rows[bad].iloc[0].to_dict()}")
-    return rows
 
 
 def _generate(rows: pd.DataFrame, given: Given, journal: shards.Journal, models: tuple[Path, Path], device: str) -> None:
