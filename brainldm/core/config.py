@@ -80,6 +80,7 @@ class TrainSegmenter(Training):
 
     init_filters: int = Field(gt=0, description="features at the finest level; doubled at each coarser one")
     levels: int = Field(ge=2, le=5)
+    space_to_depth: int = Field(ge=1, description="edge of the block of voxels folded into channels; 1 in SynthSeg")
     any_contrast: float = Field(ge=0, le=1, description="share of images of any contrast; the others are T1w-like. SynthSeg: 1")
     variants: int = Field(gt=0, description="spatial deformations rasterised from each label map")
 

@@ -12,6 +12,7 @@ from brainldm.core.config import TrainSegmenter
 from brainldm.core.grid import Grid
 from brainldm.core.labels import VALUES, summary_ml
 from brainldm.models import checkpoint
+from brainldm.models.folding import depth_to_space, space_to_depth
 
 
 class Segmenter(nn.Module):
@@ -21,10 +22,11 @@ class Segmenter(nn.Module):
         super().__init__()
         self.spec = spec
         self.voxel_ml: float = spec["voxel_ml"]
+        self.fold = int(spec["space_to_depth"])
         self.network = SegResNet(
             spatial_dims=3,
-            in_channels=1 + 3,
-            out_channels=len(VALUES),
+            in_channels=self.fold**3 + 3,
+            out_channels=len(VALUES) * self.fold**3,
             init_filters=spec["init_filters"],
             blocks_down=(1,) * spec["levels"],
             blocks_up=(1,) * (spec["levels"] - 1),
@@ -33,11 +35,18 @@ class Segmenter(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits [N,L,I,J,K]."""
-        return self.network(_with_coordinates(images))
+        return depth_to_space(self.network(self._input(images)), self.fold)
+
+    def _input(self, images: torch.Tensor) -> torch.Tensor:
+        """The folded image, and where each block lies (-1 to 1 along each axis): left and right look alike, and scans are registered."""
+        folded = space_to_depth(images, self.fold)
+        axes = [torch.linspace(-1, 1, side, device=images.device, dtype=images.dtype) for side in folded.shape[2:]]
+        where = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+        return torch.cat([folded, where.expand(len(images), *where.shape)], 1)
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The encoder's activations, finest first: the in-domain features of the perceptual loss."""
-        return self.network.encode(_with_coordinates(images))[1]
+        return self.network.encode(self._input(images))[1]
 
     @torch.inference_mode()
     def volumes_ml(self, images: torch.Tensor) -> dict[str, np.ndarray]:
@@ -46,17 +55,10 @@ class Segmenter(nn.Module):
         return summary_ml({value: sums[:, index] for index, value in enumerate(VALUES)})
 
 
-def _with_coordinates(images: torch.Tensor) -> torch.Tensor:
-    """Beside the image, where each voxel lies (-1 to 1 along each axis): left and right look alike, and scans are registered."""
-    axes = [torch.linspace(-1, 1, side, device=images.device, dtype=images.dtype) for side in images.shape[2:]]
-    where = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    return torch.cat([images, where.expand(len(images), *where.shape)], 1)
-
-
 def build(options: TrainSegmenter, grid: Grid) -> Segmenter:
     """A new network from its section of the configuration."""
-    spec = {"kind": "segmenter", "init_filters": options.init_filters, "levels": options.levels, "voxel_ml": grid.voxel_ml}
-    return Segmenter(spec)
+    names = ("init_filters", "levels", "space_to_depth")
+    return Segmenter({"kind": "segmenter", "voxel_ml": grid.voxel_ml, **{name: getattr(options, name) for name in names}})
 
 
 def load(path: Path) -> Segmenter:

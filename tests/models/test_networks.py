@@ -91,7 +91,11 @@ def test_a_checkpoint_that_is_not_one_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(DataError, match=r"segmenter\.safetensors"):
         segmenter.load(path)
-    save_file({"a": torch.zeros(1)}, path, metadata={"spec": '{"kind": "segmenter", "init_filters": 8, "levels": 2, "voxel_ml": 1.0}'})
+    save_file(
+        {"a": torch.zeros(1)},
+        path,
+        metadata={"spec": '{"kind": "segmenter", "init_filters": 8, "levels": 2, "space_to_depth": 2, "voxel_ml": 1.0}'},
+    )
     with pytest.raises(DataError, match="weights do not fit"):
         segmenter.load(path)
 

@@ -14,7 +14,7 @@ rule train_segmenter:
         "results/benchmarks/train_segmenter/train_segmenter.tsv"
     conda:
         "../../envs/brainldm.yaml"
-    threads: 1
+    threads: 2
     resources:
         device=CONFIG.device,
     shell:
