@@ -63,5 +63,5 @@ def _training_rows(covariates: Path, latents: Path) -> tuple[pd.DataFrame, torch
     tensors, spec = checkpoint.load(latents, "latents")
     if spec["participant_id"] != table["participant_id"].tolist():
         raise DataError(f"{latents}: expected the latents of the scans in {covariates}, found those of others; encode them again")
-    chosen = torch.from_numpy((table["split"] == "train").to_numpy())
+    chosen = torch.tensor((table["split"] == "train").tolist())
     return table[table["split"] == "train"], tensors["mu"][chosen].float(), tensors["sigma"][chosen].float()
