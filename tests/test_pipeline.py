@@ -24,9 +24,9 @@ REQUIRED = (
 
 
 def snakemake(folder, *arguments):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder, "--cores", "2"]
+    command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", ROOT / "Snakefile", "--directory", folder, "--cores", "2"]
     profile = ["--workflow-profile", ROOT / "workflow/profiles/default", "--configfile", folder / "config.yaml"]
-    return subprocess.run([*map(str, [*command, *profile, *arguments])], capture_output=True, text=True, timeout=600)
+    return subprocess.run([*map(str, [*command, *profile])], capture_output=True, text=True, timeout=600)
 
 
 def jobs(folder, *arguments):

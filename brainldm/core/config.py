@@ -133,6 +133,7 @@ class TrainAge(Training):
     """The age model: a 3-D CNN of Cole et al. 2017's shape."""
 
     channels: tuple[int, ...]
+    space_to_depth: int = Field(ge=1, description="edge of the block of voxels folded into channels; 1 in the paper")
 
 
 class RequestDesign(Section):

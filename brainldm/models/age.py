@@ -1,6 +1,7 @@
 """The age model: a 3-D CNN of the shape of Cole et al. 2017 (blocks of conv-ReLU-conv-norm-ReLU-pool, L1 loss).
 
-GroupNorm stands for BatchNorm, whose running means of real scans do not hold on synthetic ones.
+GroupNorm stands for BatchNorm, whose running means of real scans do not hold on synthetic ones. It reads the standardised difference
+from the mean training scan, folded into blocks where `space_to_depth` says so: scans on the grid are registered.
 """
 
 from itertools import pairwise
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from brainldm.models import checkpoint
+from brainldm.models.folding import space_to_depth
 
 
 class AgeModel(nn.Module):
@@ -20,14 +22,25 @@ class AgeModel(nn.Module):
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
         self.spec = spec
-        widths = [1, *spec["channels"]]
+        self.fold = int(spec["space_to_depth"])
+        self.mean = nn.Buffer(torch.zeros(1, 1, *spec["shape"]))
+        self.spread = nn.Buffer(torch.ones(1))
+        widths = [self.fold**3, *spec["channels"]]
         self.blocks = nn.Sequential(*(_block(a, b) for a, b in pairwise(widths)))
-        sides = [side // 2 ** len(spec["channels"]) for side in spec["shape"]]
+        sides = [side // self.fold // 2 ** len(spec["channels"]) for side in spec["shape"]]
         self.head = nn.Linear(widths[-1] * int(np.prod(sides)), 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Standardised age [N]."""
-        return self.head(self.blocks(images).flatten(1))[:, 0]
+        return self.head(self._activations(images).flatten(1))[:, 0]
+
+    def standardise(self, mean: np.ndarray, spread: float) -> None:
+        """Read differences from `mean` [I,J,K] in units of `spread` from now on."""
+        self.mean.copy_(torch.from_numpy(mean))
+        self.spread.fill_(spread)
+
+    def _activations(self, images: torch.Tensor) -> torch.Tensor:
+        return self.blocks(space_to_depth((images - self.mean) / self.spread, self.fold))
 
     @torch.inference_mode()
     def predict(self, images: torch.Tensor) -> np.ndarray:
@@ -37,7 +50,7 @@ class AgeModel(nn.Module):
     @torch.inference_mode()
     def features(self, images: torch.Tensor) -> np.ndarray:
         """Features [N,D] of the last block, averaged over space: the in-domain features of FID."""
-        return self.blocks(images).mean((2, 3, 4)).double().cpu().numpy()
+        return self._activations(images).mean((2, 3, 4)).double().cpu().numpy()
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -52,13 +65,11 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def augment(images: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
-    """Shift by at most one voxel, blur, contrast and noise, so that the model reads anatomy and not sharpness."""
-    for axis in (2, 3, 4):
-        images = torch.roll(images, int(generator.integers(-1, 2)), axis)
+    """Slight blur, contrast and noise, so that the model reads anatomy and not sharpness; no shifts, because scans are registered."""
     n = len(images)
     blur, gain, noise = (
         torch.from_numpy(generator.uniform(low, high, (n, 1, 1, 1, 1)).astype(np.float32)).to(images.device)
-        for low, high in ((0, 0.25), (0.9, 1.1), (0, 0.03))
+        for low, high in ((0, 0.08), (0.97, 1.03), (0, 0.01))
     )
     for axis in (2, 3, 4):
         images = (images + blur * (torch.roll(images, 1, axis) + torch.roll(images, -1, axis))) / (1 + 2 * blur)

@@ -8,7 +8,7 @@ import torch
 import typer
 
 from brainldm.core.config import TrainAge, read_section
-from brainldm.formats.volumes import VolumeSet
+from brainldm.formats.volumes import VolumeSet, mean_and_spread
 from brainldm.models import checkpoint
 from brainldm.models.age import AgeModel, augment
 from brainldm.models.training import Optimizer, batches, make_fabric, run
@@ -27,7 +27,9 @@ def main(
     ages = scans.table["age_years"].to_numpy(np.float32)
     fabric = make_fabric(device, given.precision, given.seed)
     moments = {"age_mean": float(ages.mean()), "age_sd": float(ages.std())}
-    network = AgeModel({"kind": "age", "channels": options.channels, "shape": given.grid.shape, **moments})
+    architecture = {"channels": options.channels, "space_to_depth": options.space_to_depth, "shape": given.grid.shape}
+    network = AgeModel({"kind": "age", **architecture, **moments})
+    network.standardise(*mean_and_spread(scans))
     optimizer = Optimizer(fabric, network, options)
     draw = batches(len(scans), options.batch_size, given.seed)
     generator = np.random.default_rng([given.seed, 2])
