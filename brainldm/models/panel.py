@@ -9,8 +9,7 @@ import torch
 from rich.progress import track
 
 from brainldm.core.covariates import NAMES
-from brainldm.core.errors import DataError
-from brainldm.models import age, autoencoder, checkpoint, diffusion, segmenter
+from brainldm.models import age, autoencoder, diffusion, segmenter
 from brainldm.models.noise import row_noise
 from brainldm.models.sampling import sample_volumes
 
@@ -70,16 +69,6 @@ class Panel:
                 values = read(range(start, min(start + self.batch_size, n)))
                 parts.append(ask(torch.from_numpy(values).to(self.device)))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def read_means(path: Path, participants: list[str]) -> np.ndarray:
-    """The cached latent means [N,C,i,j,k], float32; DataError unless they belong to `participants`, in that order."""
-    tensors, spec = checkpoint.load(path, "latents")
-    if spec["participant_id"] != participants:
-        raise DataError(
-            f"{path}: expected the latents of the {len(participants)} scans of the table in its order, found those of other scans"
-        )
-    return tensors["mu"].float().numpy()
 
 
 def load(

@@ -17,7 +17,7 @@ from brainldm.formats.volumes import VolumeSet
 from brainldm.metrics import g4r, ssim, summary
 from brainldm.metrics.diversity import diversity
 from brainldm.metrics.nearest import nearest_distance, nearest_reference
-from brainldm.models import panel
+from brainldm.models import checkpoint, panel
 from brainldm.models.training import make_fabric
 
 RECONSTRUCTED = 128  # held-out scans at most that pass through the autoencoder; all are kept in memory
@@ -45,7 +45,7 @@ def main(
     options, where = given.own(Evaluate), make_fabric(device, given.precision, given.seed).device
     nets = panel.load(segmenter, age, autoencoder, diffusion, where, options.batch_size)
     real, synthetic = VolumeSet(covariates, given.grid), ShardSet(shard, given.grid)
-    means = panel.read_means(latents, real.table["participant_id"].tolist())
+    means = checkpoint.load_latents(latents, real.table["participant_id"].tolist())[0].numpy()
     table = evaluation.synthetic_table(request, measure, synthetic.indices)
     train, held_out = (np.flatnonzero(real.table["split"] == split) for split in ("train", "test"))
     held_out = np.random.default_rng([given.seed, 61]).permutation(held_out)

@@ -11,7 +11,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from brainldm.core.config import TrainDiffusion, read_section
 from brainldm.core.covariates import covariate_array, ranges_of
-from brainldm.core.errors import DataError
 from brainldm.formats.tables import read_tsv
 from brainldm.formats.volumes import COLUMNS
 from brainldm.models import checkpoint, diffusion
@@ -60,8 +59,6 @@ def main(
 def _training_rows(covariates: Path, latents: Path) -> tuple[pd.DataFrame, torch.Tensor, torch.Tensor]:
     """The training split of the table with its latent moments, float32; DataError unless both files are of the same scans."""
     table = read_tsv(covariates, COLUMNS)
-    tensors, spec = checkpoint.load(latents, "latents")
-    if spec["participant_id"] != table["participant_id"].tolist():
-        raise DataError(f"{latents}: expected the latents of the scans in {covariates}, found those of others; encode them again")
+    mu, sigma = checkpoint.load_latents(latents, table["participant_id"].tolist())
     chosen = torch.tensor((table["split"] == "train").tolist())
-    return table[table["split"] == "train"], tensors["mu"][chosen].float(), tensors["sigma"][chosen].float()
+    return table[table["split"] == "train"], mu[chosen], sigma[chosen]

@@ -6,7 +6,7 @@ import torch
 
 from brainldm.core.errors import DataError
 from brainldm.models import checkpoint
-from brainldm.models.panel import ladder_rows, read_means
+from brainldm.models.panel import ladder_rows
 
 
 def test_a_ladder_moves_one_covariate_and_keeps_the_others_at_the_median() -> None:
@@ -21,7 +21,7 @@ def test_a_ladder_moves_one_covariate_and_keeps_the_others_at_the_median() -> No
 
 def test_latents_of_other_scans_are_refused(tmp_path: Path) -> None:
     path, mu = tmp_path / "latents.safetensors", torch.rand(2, 3, 4, 4, 4)
-    checkpoint.save(path, {"mu": mu.half()}, {"kind": "latents", "participant_id": ["sub-1", "sub-2"]})
-    np.testing.assert_array_equal(read_means(path, ["sub-1", "sub-2"]), mu.half().float().numpy())
+    checkpoint.save(path, {"mu": mu.half(), "sigma": mu.half()}, {"kind": "latents", "participant_id": ["sub-1", "sub-2"]})
+    np.testing.assert_array_equal(checkpoint.load_latents(path, ["sub-1", "sub-2"])[0], mu.half().float())
     with pytest.raises(DataError, match="other scans"):
-        read_means(path, ["sub-2", "sub-1"])
+        checkpoint.load_latents(path, ["sub-2", "sub-1"])
