@@ -30,6 +30,8 @@ N_SCANS = (
     else sum(1 for line in open(MANIFEST) if line.strip()) - 1
 )
 BATCHES = batch_names(N_SCANS, CONFIG.preprocess.scans_per_batch)
+LABEL_MAPS = CONFIG.train_segmenter.label_maps or "results/cohort/labels.tsv"
+SEGMENTER = CONFIG.segmenter or "results/train_segmenter/model.safetensors"
 SHARDS = shard_names(CONFIG.request.n_rows, CONFIG.request.rows_per_shard)
 
 
@@ -54,6 +56,7 @@ include: "workflow/rules/cohort.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train_segmenter.smk"
 include: "workflow/rules/segment.smk"
+include: "workflow/rules/covariates.smk"
 include: "workflow/rules/train_autoencoder.smk"
 include: "workflow/rules/encode.smk"
 include: "workflow/rules/train_diffusion.smk"

@@ -95,7 +95,7 @@ def test_the_release_is_whole(project):
 
 
 def test_training_scans_are_measured_for_every_subject(project):
-    covariates = pd.read_csv(project / "results/segment/covariates.tsv", sep="\t")
+    covariates = pd.read_csv(project / "results/covariates/covariates.tsv", sep="\t")
     manifest = pd.read_csv(project / "results/cohort/manifest.tsv", sep="\t")
     assert covariates["participant_id"].tolist() == manifest["participant_id"].tolist()
     assert set(covariates["split"]) == {"train", "test"}

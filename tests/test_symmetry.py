@@ -17,7 +17,7 @@ def test_every_stage_has_its_module_and_its_rule_and_there_are_no_others():
 
 
 def test_every_section_of_the_config_is_a_stage():
-    shared = {"seed", "device", "precision", "grid", "source"}
+    shared = {"seed", "device", "precision", "grid", "source", "segmenter"}
     assert set(Config.model_fields) - shared <= set(STORY)
 
 

@@ -81,14 +81,28 @@ class TrainSegmenter(Training):
     init_filters: int = Field(gt=0, description="features at the finest level; doubled at each coarser one")
     levels: int = Field(ge=2, le=5)
     space_to_depth: int = Field(ge=1, description="edge of the block of voxels folded into channels; 1 in SynthSeg")
+    label_maps: str | None = Field(None, description="folder of label maps, or a TSV of them; none: those of the embedded cohort")
+    align: bool = Field(description="register the label maps to MNI first; those of the embedded cohort lie there")
+    held_out_maps: int = Field(ge=1, description="label maps kept for the test, the last ones")
     any_contrast: float = Field(ge=0, le=1, description="share of images of any contrast; the others are T1w-like. SynthSeg: 1")
-    variants: int = Field(gt=0, description="spatial deformations rasterised from each label map")
+    rotation_deg: float = Field(15.0, ge=0, description="at most, about each axis (SynthSeg)")
+    scaling: float = Field(0.2, ge=0, lt=1, description="1 +- at most this, along each axis (SynthSeg)")
+    translation_mm: float = Field(5.0, ge=0, description="at most, along each axis (ours; SynthSeg crops at random)")
+    warp_mm: float = Field(4.0, ge=0, description="highest standard deviation of the velocity field (SynthSeg)")
+    bias: float = Field(0.7, ge=0, description="highest standard deviation of the log of the bias field's control points (SynthSeg)")
+    gamma: float = Field(0.5, ge=0, description="standard deviation of the log of the exponent of intensities (SynthSeg)")
 
 
 class Inference(Section):
     """A network run over volumes."""
 
     batch_size: int = Field(gt=0)
+
+
+class Covariates(Section):
+    """What the diffusion model is conditioned on."""
+
+    volumes: Literal["segmented", "manifest"] = Field("segmented", description="where ventricles_ml and brain_ml come from")
 
 
 class TrainAutoencoder(Training):
@@ -183,10 +197,14 @@ class Config(Section):
     precision: str = Field("auto", description="of Lightning Fabric; auto: bf16-mixed where the device computes in it, else 32-true")
     grid: Grid
     source: Source = Source()
+    segmenter: str | None = Field(
+        None, description="what measures volumes: SynthSeg weights (.h5), an executable such as mri_synthseg, or none: the one trained here"
+    )
     cohort: Cohort
     preprocess: Preprocess
     train_segmenter: TrainSegmenter
     segment: Inference
+    covariates: Covariates = Covariates()
     train_autoencoder: TrainAutoencoder
     encode: Inference
     train_diffusion: TrainDiffusion

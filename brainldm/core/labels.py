@@ -1,35 +1,74 @@
-"""Label maps: FreeSurfer ids, their names as SynthSeg writes them, and the volumes that follow from them."""
+"""Label maps: FreeSurfer ids, their names as SynthSeg writes them (Billot et al. 2023), and the volumes that follow from them."""
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from brainldm.core.covariates import TEMPLATE_ICV_ML
+from brainldm.core.errors import DataError
 
-NAMES = {
-    0: "background",
-    2: "left cerebral white matter",
-    3: "left cerebral cortex",
-    4: "left lateral ventricle",
-    24: "csf",
-    41: "right cerebral white matter",
-    42: "right cerebral cortex",
-    43: "right lateral ventricle",
+_MIDLINE = {0: "background", 14: "3rd ventricle", 15: "4th ventricle", 16: "brain-stem", 24: "csf"}
+_SIDED = {
+    2: (41, "cerebral white matter"),
+    3: (42, "cerebral cortex"),
+    4: (43, "lateral ventricle"),
+    5: (44, "inferior lateral ventricle"),
+    7: (46, "cerebellum white matter"),
+    8: (47, "cerebellum cortex"),
+    10: (49, "thalamus"),
+    11: (50, "caudate"),
+    12: (51, "putamen"),
+    13: (52, "pallidum"),
+    17: (53, "hippocampus"),
+    18: (54, "amygdala"),
+    26: (58, "accumbens area"),
+    28: (60, "ventral DC"),
 }
-VALUES = tuple(NAMES)
-VENTRICLES = (4, 43)
-TISSUE = (2, 3, 41, 42)
+NAMES = dict(
+    sorted(
+        {
+            **_MIDLINE,
+            **{left: f"left {name}" for left, (_, name) in _SIDED.items()},
+            **{right: f"right {name}" for right, name in _SIDED.values()},
+        }.items()
+    )
+)
+MIRRORED = {left: right for left, (right, _) in _SIDED.items()} | {right: left for left, (right, _) in _SIDED.items()}
+CSF = 24
+VENTRICLES = (4, 5, 43, 44)
+FLUID = (14, 15, CSF, *VENTRICLES)
+DEMO = (0, 2, 3, 4, CSF, 41, 42, 43)  # the labels of the embedded population
+ICV = "total intracranial"
 
 
-def summary_ml(label_ml: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
-    """Volumes in mL from the volume of every label: one column per label, the ventricles, ICV, and the normalised brain volume.
+def summary_ml(label_ml: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
+    """The volumes in mL that matter here, from those of the labels: ventricles, ICV, tissue, and tissue normalised for head size.
 
-    brain_ml = (grey + white) x template ICV / ICV: normalised for head size as UK Biobank field 25009; ventricles_ml is not.
+    ventricles_ml: lateral and inferior lateral, both sides, in native size, as UK Biobank field 25004.
+    tissue_ml: every label that is neither background nor fluid. icv_ml: every label but the background.
+    brain_ml = tissue_ml x TEMPLATE_ICV_ML / icv_ml: normalised for head size, as UK Biobank field 25009.
+    DataError if CSF is no label: the intracranial volume needs it.
     """
-    columns = {f"{NAMES[value].replace(' ', '_')}_ml": label_ml[value] for value in VALUES if value}
-    icv_ml = sum((label_ml[value] for value in VALUES if value), np.zeros_like(label_ml[2]))
-    tissue_ml = sum((label_ml[value] for value in TISSUE), np.zeros_like(icv_ml))
+    if CSF not in label_ml:
+        raise DataError("expected a segmentation with the label csf (24), as SynthSeg 2.0 gives, found none: head size is not known without it")
+    zero = np.zeros_like(label_ml[CSF])
+    icv_ml = sum((ml for label, ml in label_ml.items() if label), zero)
+    tissue_ml = sum((ml for label, ml in label_ml.items() if label and label not in FLUID), zero)
     return {
-        "ventricles_ml": label_ml[VENTRICLES[0]] + label_ml[VENTRICLES[1]],
+        "ventricles_ml": sum((label_ml[label] for label in VENTRICLES if label in label_ml), zero),
         "brain_ml": tissue_ml * TEMPLATE_ICV_ML / np.maximum(icv_ml, 1.0),
         "icv_ml": icv_ml,
-        **columns,
+        "tissue_ml": tissue_ml,
     }
+
+
+def columns_mm3(label_ml: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
+    """Volumes in mm3 under SynthSeg's own column names, the intracranial one first where CSF is a label."""
+    shown = {NAMES[label]: 1000 * ml for label, ml in label_ml.items() if label}
+    return {ICV: 1000 * summary_ml(label_ml)["icv_ml"], **shown} if CSF in label_ml else shown
+
+
+def from_columns_mm3(columns: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
+    """The inverse of `columns_mm3`: volumes in mL by label; other columns are passed over."""
+    ids = {name: label for label, name in NAMES.items()}
+    return {ids[name]: np.asarray(columns[name]) / 1000 for name in columns if name in ids}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from brainldm.core.labels import VALUES
+from brainldm.core.labels import DEMO
 from brainldm.imaging.deform import LATTICE_MM, displacement, lattice_mm, sample_field
 from brainldm.imaging.population import Brain
 from brainldm.imaging.template import template
@@ -89,7 +89,7 @@ def t1_of(at: Tissue, template_mm: np.ndarray, contrast: tuple[float, float, flo
 
 def label_ml_of(at: Tissue, point_ml: float) -> dict[int, float]:
     """Volume in mL of every label: its fractions summed over points that stand for `point_ml` each."""
-    volumes = dict.fromkeys(VALUES[1:], 0.0)
+    volumes = dict.fromkeys(DEMO[1:], 0.0)
     for fractions, left, right in zip(at.fractions, LEFT, RIGHT, strict=True):
         volumes[left] += float(fractions[~at.right].sum()) * point_ml
         volumes[right] += float(fractions[at.right].sum()) * point_ml

@@ -1,101 +1,208 @@
-"""Training images synthesised from label maps: domain randomisation after SynthSeg (Billot et al. 2023), with partial volume.
+"""Training images synthesised from label maps: the generative model of SynthSeg (Billot et al. 2023), drawn first, then applied.
 
-Label maps are rasterised once into tissue fractions on the working grid under random affine and elastic deformations; intensities,
-texture, bias field, blur, noise and gamma are drawn anew for every image.
+Label maps are deformed and painted at half the grid's spacing where that is coarse, so that images and targets have partial volume.
 """
+
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.spatial.transform import Rotation
 
+from brainldm.core.config import TrainSegmenter
 from brainldm.core.grid import Grid
-from brainldm.core.labels import VALUES
+from brainldm.models.generation_labels import BECOMES, GENERATED, OUTSIDE, SAME_TISSUE, SIDES, indices, t1_range
 
-SUPERSAMPLING = 2  # samples per voxel edge when labels become fractions
-# Intensities of a T1w-like image, from low to high; images of any contrast draw from 0 to 1 instead.
-T1_RANGES = {0: (0.0, 0.02), 2: (0.7, 1.0), 3: (0.4, 0.75), 4: (0.08, 0.3), 24: (0.08, 0.4)}
-PAIRS = {41: 2, 42: 3, 43: 4}  # right: left; the two sides of a tissue look alike
-
-
-def rasterise(labels: np.ndarray, affine: np.ndarray, grid: Grid, generator: np.random.Generator) -> torch.Tensor:
-    """Label map [X,Y,Z] with its affine -> fractions [L,I,J,K] on the grid, float16, under a random deformation.
-
-    Rotation up to 5 degrees, scaling 1 +- 0.1, translation up to 5 mm, smooth displacement of standard deviation up to 2 mm.
-    """
-    fine = tuple(side * SUPERSAMPLING for side in grid.shape)
-    points = _fine_points(grid, fine) @ _random_affine(generator).T + generator.uniform(-5, 5, 3)
-    points = points + _displacement(fine, generator)
-    index = (points - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
-    unit = 2 * index / (np.array(labels.shape) - 1) - 1
-    onehot = torch.from_numpy(np.stack([labels == value for value in VALUES]).astype(np.float32))[None]
-    where = torch.from_numpy(unit[..., ::-1].astype(np.float32).copy())[None]
-    sampled = F.grid_sample(onehot, where, mode="bilinear", padding_mode="zeros", align_corners=True)
-    fractions = F.avg_pool3d(sampled, SUPERSAMPLING)[0]
-    fractions[0] += 1 - fractions.sum(0)  # outside the label map lies background
-    return fractions.half()
+COARSE_MM = 2.0  # grids at least this coarse are painted at half their spacing
+WARP_POINTS, BIAS_POINTS = 0.04, 0.025  # control points per mm
+LATTICE_MM = 8.0  # on which the velocity field is integrated
+SQUARINGS = 5
+STD = 0.12  # SynthSeg: 30 of 250, the highest standard deviation within a tissue over the highest mean
+BRIGHTEST = 1.2  # SynthSeg: clipped at 300 of 250
+THICKEST_MM, ISOTROPIC_MM = 8.0, 4.0  # lowest resolutions
+STRIPPED = 0.25  # share of images without skull (ours)
 
 
-def _fine_points(grid: Grid, fine: tuple[int, ...]) -> np.ndarray:
-    axes = [(np.arange(side) + 0.5) / SUPERSAMPLING - 0.5 for side in fine]
-    index = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
-    return index * grid.spacing_mm + grid.affine[:3, 3]
+class LabelMap(NamedTuple):
+    """Places in GENERATED [X,Y,Z], uint8, and the matrix [4, 4] from MNI mm to its voxels."""
+
+    index: torch.Tensor
+    mni_to_voxel: np.ndarray
 
 
-def _random_affine(generator: np.random.Generator) -> np.ndarray:
-    x, y, z = np.deg2rad(generator.uniform(-5, 5, 3))
-    rx = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
-    ry = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    rz = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
-    return rx @ ry @ rz @ np.diag(generator.uniform(0.9, 1.1, 3))
+class Draw(NamedTuple):
+    """All that is random about an image; its noise follows from `seed`. Controls are in mm (velocity) and in log units (bias)."""
+
+    matrix: np.ndarray
+    velocity: np.ndarray
+    flip: bool
+    means: np.ndarray
+    stds: np.ndarray
+    bias: np.ndarray
+    gamma: float
+    resolution_mm: np.ndarray
+    seed: int
 
 
-def _displacement(fine: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    coarse = generator.standard_normal((1, 3, 5, 5, 5)) * generator.uniform(0, 2)
-    field = F.interpolate(torch.from_numpy(coarse), size=fine, mode="trilinear", align_corners=True)
-    return field[0].permute(1, 2, 3, 0).numpy()
+def label_map(labels: np.ndarray, affine: np.ndarray, mni_to_native: np.ndarray, device: torch.device) -> LabelMap:
+    """A label map [X,Y,Z] of generation labels, whose voxels `affine` maps to RAS mm; `mni_to_native` maps MNI mm to those."""
+    return LabelMap(torch.from_numpy(indices(labels)).to(device), np.linalg.inv(affine) @ mni_to_native)
 
 
-def draw_means(n: int, any_contrast: float, generator: np.random.Generator) -> np.ndarray:
-    """Mean intensity of every label, [n, L]: T1w-like but for a share `any_contrast` of the images, where it is anything."""
-    low, high = (np.array([T1_RANGES[PAIRS.get(value, value)][side] for value in VALUES]) for side in (0, 1))
-    anything = generator.random(n)[:, None] < any_contrast
-    low, high = np.where(anything, 0.0, low), np.where(anything, 1.0, high)
-    means = generator.uniform(low, high)
-    for right, left in PAIRS.items():
-        means[:, VALUES.index(right)] = means[:, VALUES.index(left)]
-    means[generator.random(n) < 0.9, 0] = 0.0
-    return means
+def draw(options: TrainSegmenter, grid: Grid, generator: np.random.Generator) -> Draw:
+    """One image's random parameters, in SynthSeg's ranges or in narrower ones where the options say so."""
+    extent_mm = np.array(grid.shape) * grid.spacing_mm
+    warp, bias = (np.maximum(2, np.ceil(extent_mm * density)).astype(int) for density in (WARP_POINTS, BIAS_POINTS))
+    means, stds = _appearance(generator.random() < options.any_contrast, generator)
+    return Draw(
+        matrix=_affine(options, grid, generator),
+        velocity=generator.standard_normal((3, *warp)) * generator.uniform(0, options.warp_mm),
+        flip=bool(generator.random() < 0.5),
+        means=means,
+        stds=stds,
+        bias=generator.standard_normal(bias) * generator.uniform(0, options.bias) * (generator.random() < 0.95),
+        gamma=float(np.exp(generator.normal(0, options.gamma))),
+        resolution_mm=_resolution_mm(generator),
+        seed=int(generator.integers(1 << 62)),
+    )
 
 
-def synthesise(fractions: torch.Tensor, any_contrast: float, generator: np.random.Generator) -> torch.Tensor:
-    """Fractions [N,L,I,J,K] -> images [N,1,I,J,K] in [0, 1]."""
-    n, device = len(fractions), fractions.device
-    seeded = torch.Generator(device).manual_seed(int(generator.integers(1 << 62)))
-    means = torch.from_numpy(draw_means(n, any_contrast, generator).astype(np.float32)).to(device)
-    images = torch.einsum("nl,nlijk->nijk", means, fractions)[:, None]
-    foreground = 1 - fractions[:, :1]
-    images = images + foreground * _smooth_noise(images.shape, 12, seeded) * _uniform(n, 0, 0.06, generator, device)
-    images = images * torch.exp(_smooth_noise(images.shape, 4, seeded) * _uniform(n, 0, 0.15, generator, device))
-    images = _blur(images, _uniform(n, 0, 0.55, generator, device))
-    images = images + torch.randn(images.shape, generator=seeded, device=device) * _uniform(n, 0, 0.03, generator, device)
-    images = images.clamp(min=0)
-    images = images / images.flatten(1).quantile(0.998, 1)[:, None, None, None, None].clamp(min=1e-3)
-    return images.clamp(0, 1) ** torch.exp(_uniform(n, -0.3, 0.3, generator, device))
+def _affine(options: TrainSegmenter, grid: Grid, generator: np.random.Generator) -> np.ndarray:
+    """Rotation, scaling, shear about the middle of the grid, and a shift: MNI mm of the image to MNI mm of the label map."""
+    turn = Rotation.from_euler("xyz", generator.uniform(-options.rotation_deg, options.rotation_deg, 3), degrees=True).as_matrix()
+    shear = np.eye(3) + (1 - np.eye(3)) * generator.uniform(-0.012, 0.012, (3, 3))
+    linear = turn @ shear @ np.diag(1 + generator.uniform(-options.scaling, options.scaling, 3))
+    matrix = np.eye(4)
+    matrix[:3, :3] = linear
+    matrix[:3, 3] = np.array(grid.center_mm) - linear @ grid.center_mm + generator.uniform(-options.translation_mm, options.translation_mm, 3)
+    return matrix
 
 
-def _uniform(n: int, low: float, high: float, generator: np.random.Generator, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(generator.uniform(low, high, (n, 1, 1, 1, 1)).astype(np.float32)).to(device)
+def _appearance(anything: bool, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every generated label: of any contrast, or as in a T1w image with both sides alike."""
+    low, high = np.transpose([(0.0, 1.0) if anything else t1_range(label) for label in GENERATED])
+    means, stds = generator.uniform(low, high), generator.uniform(0, STD, len(GENERATED))
+    place = {label: index for index, label in enumerate(GENERATED)}
+    for one, other in (SAME_TISSUE if anything else SAME_TISSUE | {right: left for left, right in SIDES.items() if right > left}).items():
+        means[place[one]], stds[place[one]] = means[place[other]], stds[place[other]]
+    dark = generator.random()
+    if dark < 0.05 or not anything:
+        means[0] = stds[0] = 0.0
+    elif dark < 0.3:
+        means[0], stds[0] = generator.uniform(0, 0.06), generator.uniform(0, 0.02)
+    if generator.random() < STRIPPED:
+        outside = [place[label] for label in OUTSIDE]
+        means[outside], stds[outside] = means[0], stds[0]
+    return means, stds
 
 
-def _smooth_noise(shape: torch.Size, points: int, seeded: torch.Generator) -> torch.Tensor:
-    coarse = torch.randn((shape[0], 1, points, points, points), generator=seeded, device=seeded.device)
-    return F.interpolate(coarse, size=shape[2:], mode="trilinear", align_corners=True)
+def _resolution_mm(generator: np.random.Generator) -> np.ndarray:
+    """Voxel size of the acquisition: 1 mm in 5 %, isotropic in 10 %, else thick along one axis."""
+    kind, size = generator.random(), np.ones(3)
+    if 0.05 < kind < 0.15:
+        size[:] = generator.uniform(1, ISOTROPIC_MM)
+    elif kind >= 0.15:
+        size[generator.integers(3)] = generator.uniform(1, THICKEST_MM)
+    return size
 
 
-def _blur(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Three-tap Gaussian of standard deviation sigma [N,1,1,1,1] voxels, along each axis."""
-    side = torch.exp(-0.5 / sigma.clamp(min=1e-3) ** 2)
-    for axis in (2, 3, 4):
-        neighbours = torch.roll(images, 1, axis) + torch.roll(images, -1, axis)
-        images = (images + side * neighbours) / (1 + 2 * side)
-    return images
+def synthesise(source: LabelMap, drawn: Draw, grid: Grid, labels: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Image [1,I,J,K] in [0, 1], and the fractions [L,I,J,K] of the recognised `labels` in its voxels."""
+    fold = 2 if grid.spacing_mm >= COARSE_MM else 1
+    index = _flipped(_deformed(source, drawn, grid, fold), drawn.flip)
+    return _image(index, drawn, grid.spacing_mm / fold, fold), _fractions(index, labels, fold)
+
+
+def _deformed(source: LabelMap, drawn: Draw, grid: Grid, fold: int) -> torch.Tensor:
+    """Places in GENERATED on the grid, divided by `fold`: the nearest voxel of the deformed label map; background outside."""
+    device = source.index.device
+    index = [((torch.arange(side * fold, device=device) + 0.5) / fold - 0.5) for side in grid.shape]
+    points = torch.stack(torch.meshgrid(*index, indexing="ij")).flatten(1)
+    points = points * grid.spacing_mm + _tensor(grid.affine[:3, 3:], device)
+    points = points + _displacement(drawn.velocity, grid, [side * fold for side in grid.shape], device).flatten(1)
+    matrix = _tensor(source.mni_to_voxel @ drawn.matrix, device)
+    voxel = (matrix[:3, :3] @ points + matrix[:3, 3:]).round().long()
+    i, j, k = source.index.shape
+    inside = ((voxel >= 0) & (voxel < torch.tensor([[i], [j], [k]], device=device))).all(0)
+    place = (voxel[0] * j + voxel[1]) * k + voxel[2]
+    found = torch.where(inside, source.index.flatten()[place.where(inside, 0)], 0)
+    return found.reshape([side * fold for side in grid.shape]).long()
+
+
+def _displacement(velocity: np.ndarray, grid: Grid, shape: list[int], device: torch.device) -> torch.Tensor:
+    """Displacement [3,i,j,k] in mm: the velocity integrated by scaling and squaring, so that nothing folds (Arsigny et al. 2006)."""
+    extent_mm = np.array(grid.shape) * grid.spacing_mm
+    lattice = np.maximum(2, np.ceil(extent_mm / LATTICE_MM)).astype(int).tolist()
+    field = F.interpolate(_tensor(velocity, device)[None], size=lattice, mode="trilinear", align_corners=True) / 2**SQUARINGS
+    axes = [torch.linspace(-1, 1, side, device=device) for side in lattice]
+    identity = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+    unit = _tensor(2 / extent_mm, device).view(1, 3, 1, 1, 1)
+    for _ in range(SQUARINGS):
+        where = (identity + field * unit).permute(0, 2, 3, 4, 1).flip(-1)
+        field = field + F.grid_sample(field, where, padding_mode="border", align_corners=True)
+    return F.interpolate(field, size=shape, mode="trilinear", align_corners=True)[0]
+
+
+def _flipped(index: torch.Tensor, flip: bool) -> torch.Tensor:
+    """Mirrored left-right with the labels' sides swapped: each stays on its own side."""
+    swap = torch.tensor([GENERATED.index(SIDES.get(label, label)) for label in GENERATED], device=index.device)
+    return swap[index.flip(0)] if flip else index
+
+
+def _image(index: torch.Tensor, drawn: Draw, fine_mm: float, fold: int) -> torch.Tensor:
+    device = index.device
+    seeded = torch.Generator(device).manual_seed(drawn.seed)
+    means, stds = _tensor(drawn.means, device), _tensor(drawn.stds, device)
+    image = means[index] + stds[index] * torch.randn(index.shape, generator=seeded, device=device)
+    gain = F.interpolate(_tensor(drawn.bias, device)[None, None], size=index.shape, mode="trilinear", align_corners=True)[0, 0]
+    image = (image * gain.exp()).clamp(0, BRIGHTEST)
+    image = ((image - image.min()) / (image.max() - image.min()).clamp(min=1e-3)) ** drawn.gamma
+    image = F.avg_pool3d(_acquired(image, drawn.resolution_mm / fine_mm)[None], fold)
+    low, high = image.min(), _quantile(image, 0.998)
+    return ((image - low) / (high - low).clamp(min=1e-3)).clamp(0, 1)
+
+
+def _acquired(image: torch.Tensor, factor: np.ndarray) -> torch.Tensor:
+    """Blurred, sampled at voxels `factor` times as large, and interpolated back, axis by axis; axes that need none of it stay as they are."""
+    for axis, times in enumerate(factor.tolist()):
+        if times > 1:
+            image = torch.tensordot(image, _thick(image.shape[axis], times, image.device), dims=([axis], [0])).movedim(-1, axis)
+    return image
+
+
+def _thick(side: int, times: float, device: torch.device) -> torch.Tensor:
+    """What an acquisition at voxels `times` as large does to a line of `side` voxels, as a matrix [side, side]."""
+    sigma = 0.75 * times
+    taps = torch.arange(-int(3 * sigma) - 1, int(3 * sigma) + 2, device=device)
+    kernel = torch.softmax(-(taps**2) / (2 * sigma**2), 0)
+    blurred = F.conv1d(torch.eye(side, device=device)[:, None], kernel[None, None], padding=len(taps) // 2)
+    coarse = F.interpolate(blurred, size=max(2, round(side / times)), mode="linear")
+    return F.interpolate(coarse, size=side, mode="linear")[:, 0]
+
+
+def _fractions(index: torch.Tensor, labels: tuple[int, ...], fold: int) -> torch.Tensor:
+    """How much of every voxel each of the `labels` fills, [L,I,J,K]; a label that is none of them counts as background."""
+    shape = [side // fold for side in index.shape]
+    channel = _channels(labels).to(index.device)[index]
+    axes = [torch.arange(side, device=index.device) // fold for side in index.shape]
+    voxel = (axes[0][:, None, None] * shape[1] + axes[1][:, None]) * shape[2] + axes[2]
+    counts = torch.bincount((channel * int(np.prod(shape)) + voxel).flatten(), minlength=len(labels) * int(np.prod(shape)))
+    return counts.reshape(len(labels), *shape).float() / fold**3
+
+
+@cache
+def _channels(labels: tuple[int, ...]) -> torch.Tensor:
+    places = {label: place for place, label in enumerate(labels)}
+    return torch.tensor([places.get(BECOMES.get(label, label), 0) for label in GENERATED])
+
+
+def _quantile(image: torch.Tensor, q: float) -> torch.Tensor:
+    """Of at most two million values, the most torch.quantile takes in any version; regular strides beyond."""
+    values = image.flatten()
+    return values[:: max(1, len(values) // 2_000_000 + 1)].quantile(q)
+
+
+def _tensor(values: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device)

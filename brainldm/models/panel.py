@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from rich.progress import track
 
 from brainldm.core.covariates import NAMES
-from brainldm.models import age, autoencoder, diffusion, segmenter
+from brainldm.core.grid import Grid
+from brainldm.models import age, autoencoder, diffusion, ruler
 from brainldm.models.noise import row_noise
+from brainldm.models.ruler import Ruler, volumes_ml
 from brainldm.models.sampling import sample_volumes
 
 PERCENTILES = (2, 98)  # of the training scans: where a ladder begins and ends
@@ -22,7 +25,7 @@ Read = Callable[[range], np.ndarray]  # places in a set -> images or latents
 class Panel:
     """Networks on one device, and the number of volumes that pass through them at once."""
 
-    segmenter: segmenter.Segmenter
+    ruler: Ruler
     age: age.AgeModel
     autoencoder: autoencoder.Autoencoder
     diffusion: diffusion.Diffusion
@@ -52,7 +55,7 @@ class Panel:
         rows = ladder_rows(training, name, n_steps)
         noise = row_noise(*key, self.diffusion.latent_shape)[None]
         images = torch.cat([sample_volumes(self.diffusion, self.autoencoder, row[None], noise, sampler_steps) for row in rows]).float()
-        measured = self.age.predict(images) if name == "age_years" else self.segmenter.volumes_ml(images)[name]
+        measured = self.age.predict(images) if name == "age_years" else volumes_ml(self.ruler, images)[name]
         return {"requested": rows[:, NAMES.index(name)], "measured": measured, "images": _numpy(images[:, 0])}
 
     def _description(self, images: torch.Tensor) -> Arrays:
@@ -60,7 +63,7 @@ class Panel:
 
     def _reconstruction(self, mu: torch.Tensor) -> Arrays:
         images = self.autoencoder.decode(mu).clamp(0, 1)
-        return {"images": _numpy(images.half()), "ventricles_ml": self.segmenter.volumes_ml(images)["ventricles_ml"]}
+        return {"images": _numpy(images.half()), "ventricles_ml": volumes_ml(self.ruler, images)["ventricles_ml"]}
 
     def _over(self, read: Read, n: int, title: str, ask: Callable[[torch.Tensor], Arrays]) -> Arrays:
         parts = []
@@ -72,15 +75,15 @@ class Panel:
 
 
 def load(
-    segmenter_path: Path, age_path: Path, autoencoder_path: Path, diffusion_path: Path, device: torch.device, batch_size: int
+    ruler_path: Path, age_path: Path, autoencoder_path: Path, diffusion_path: Path, grid: Grid, fabric: Fabric, batch_size: int
 ) -> Panel:
-    """Load the four checkpoints onto `device`."""
+    """Load all four onto the fabric's device."""
     return Panel(
-        segmenter.load(segmenter_path).to(device),
-        age.load(age_path).to(device),
-        autoencoder.load(autoencoder_path).to(device),
-        diffusion.load(diffusion_path).to(device),
-        device,
+        ruler.load(ruler_path, grid, fabric),
+        age.load(age_path).to(fabric.device),
+        autoencoder.load(autoencoder_path).to(fabric.device),
+        diffusion.load(diffusion_path).to(fabric.device),
+        fabric.device,
         batch_size,
     )
 

@@ -10,23 +10,23 @@ from torch import nn
 
 from brainldm.core.config import TrainSegmenter
 from brainldm.core.grid import Grid
-from brainldm.core.labels import VALUES, summary_ml
 from brainldm.models import checkpoint
 from brainldm.models.folding import depth_to_space, space_to_depth
 
 
 class Segmenter(nn.Module):
-    """Images [N,1,I,J,K] in [0, 1] to label posteriors [N,L,I,J,K], in the order of core.labels.VALUES."""
+    """Images [N,1,I,J,K] in [0, 1] to label posteriors [N,L,I,J,K], in the order of `labels`, FreeSurfer ids."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
         self.spec = spec
         self.voxel_ml: float = spec["voxel_ml"]
         self.fold = int(spec["space_to_depth"])
+        self.labels: tuple[int, ...] = tuple(spec["labels"])
         self.network = SegResNet(
             spatial_dims=3,
             in_channels=self.fold**3 + 3,
-            out_channels=len(VALUES) * self.fold**3,
+            out_channels=len(self.labels) * self.fold**3,
             init_filters=spec["init_filters"],
             blocks_down=(1,) * spec["levels"],
             blocks_up=(1,) * (spec["levels"] - 1),
@@ -49,16 +49,19 @@ class Segmenter(nn.Module):
         return self.network.encode(self._input(images))[1]
 
     @torch.inference_mode()
-    def volumes_ml(self, images: torch.Tensor) -> dict[str, np.ndarray]:
-        """Volumes [N] in mL from the sum of the posteriors, by column name (core.labels.summary_ml)."""
-        sums = self(images).float().softmax(1).sum((2, 3, 4)).double().cpu().numpy() * self.voxel_ml
-        return summary_ml({value: sums[:, index] for index, value in enumerate(VALUES)})
+    def segment(self, images: torch.Tensor) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+        """Label maps [N,I,J,K], uint8, and the volume [N] in mL of every label, from the sum of its posteriors."""
+        posteriors = self(images).float().softmax(1)
+        found = torch.tensor(self.labels, device=images.device, dtype=torch.uint8)[posteriors.argmax(1)]
+        sums = posteriors.sum((2, 3, 4)).double().cpu().numpy() * self.voxel_ml
+        return found.cpu().numpy(), {label: sums[:, place] for place, label in enumerate(self.labels)}
 
 
-def build(options: TrainSegmenter, grid: Grid) -> Segmenter:
-    """A new network from its section of the configuration."""
+def build(options: TrainSegmenter, grid: Grid, labels: tuple[int, ...]) -> Segmenter:
+    """A new network from its section of the configuration, for these labels."""
     names = ("init_filters", "levels", "space_to_depth")
-    return Segmenter({"kind": "segmenter", "voxel_ml": grid.voxel_ml, **{name: getattr(options, name) for name in names}})
+    fixed = {"kind": "segmenter", "voxel_ml": grid.voxel_ml, "labels": labels}
+    return Segmenter({**fixed, **{name: getattr(options, name) for name in names}})
 
 
 def load(path: Path) -> Segmenter:

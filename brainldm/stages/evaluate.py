@@ -32,7 +32,7 @@ def main(
     request: Annotated[list[Path], typer.Option(help="request table of a shard; repeat for every shard")],
     shard: Annotated[list[Path], typer.Option(help="manifest of a shard; repeat for every shard")],
     measure: Annotated[list[Path], typer.Option(help="measured table of a shard; repeat for every shard")],
-    segmenter: Annotated[Path, typer.Option(help="segmenter checkpoint")],
+    segmenter: Annotated[Path, typer.Option(help="what measures volumes (models.ruler)")],
     age: Annotated[Path, typer.Option(help="age model checkpoint")],
     autoencoder: Annotated[Path, typer.Option(help="autoencoder checkpoint")],
     diffusion: Annotated[Path, typer.Option(help="diffusion checkpoint")],
@@ -42,8 +42,8 @@ def main(
 ) -> None:
     """Volumes stream from their files; every random choice follows from the seed."""
     given = read_section(section, "evaluate")
-    options, where = given.own(Evaluate), make_fabric(device, given.precision, given.seed).device
-    nets = panel.load(segmenter, age, autoencoder, diffusion, where, options.batch_size)
+    options, fabric = given.own(Evaluate), make_fabric(device, given.precision, given.seed)
+    nets = panel.load(segmenter, age, autoencoder, diffusion, given.grid, fabric, options.batch_size)
     real, synthetic = VolumeSet(covariates, given.grid), ShardSet(shard, given.grid)
     means = checkpoint.load_latents(latents, real.table["participant_id"].tolist())[0].numpy()
     table = evaluation.synthetic_table(request, measure, synthetic.indices)

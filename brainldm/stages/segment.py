@@ -1,6 +1,5 @@
-"""Measure the volumes of the preprocessed scans: in the batches' QC tables, out the table of covariates."""
+"""Segment one batch of preprocessed scans: in its QC table, out label maps and their volumes in mm3 under SynthSeg's names."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,47 +7,38 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
+from rich.progress import track
 
 from brainldm.core.config import Inference, read_section
-from brainldm.core.errors import DataError
-from brainldm.formats.nifti import read_volume
+from brainldm.core.labels import columns_mm3
+from brainldm.formats.nifti import encode_native, read_volume, write_bytes
 from brainldm.formats.tables import read_tsv, write_tsv
 from brainldm.formats.volumes import chunks
-from brainldm.models import segmenter
+from brainldm.models import ruler
 from brainldm.models.training import make_fabric
 
-KEPT = ["participant_id", "split", "age_years", "sex", "volume"]
+ENDING = "_T1w.nii.gz"
 
 
 def main(
     section: Annotated[Path, typer.Option(help="section file")],
-    qc: Annotated[list[Path], typer.Option(help="QC table of a batch; repeat for every batch")],
-    model: Annotated[Path, typer.Option(help="segmenter checkpoint")],
-    out: Annotated[Path, typer.Option(help="table of covariates to write")],
+    qc: Annotated[Path, typer.Option(help="QC table of the batch")],
+    segmenter: Annotated[Path, typer.Option(help="what measures volumes (models.ruler)")],
+    out: Annotated[Path, typer.Option(help="table of volumes to write; the label maps go beside it")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
-    """Scans that preprocessing marked bad are left out; the others keep the order of the manifest."""
+    """One row for every scan that preprocessing did not mark bad, in the order of the batch."""
     given = read_section(section, "segment")
-    out.parent.mkdir(parents=True, exist_ok=True)  # the volumes' paths lead through it
-    table = _good_scans(qc, out.parent)
+    table = read_tsv(qc, ["participant_id", "status", "volume"])
+    names = table["volume"][table["status"] == "ok"].tolist()
     fabric = make_fabric(device, given.precision, given.seed)
-    network = fabric.setup_module(segmenter.load(model))
-    network.mark_forward_method("volumes_ml")
-    parts = []
-    for chunk in chunks(len(table), given.own(Inference).batch_size):
-        volumes = np.stack([read_volume(out.parent / table["volume"][index], given.grid) for index in chunk])
-        parts.append(pd.DataFrame(network.volumes_ml(torch.from_numpy(volumes[:, None]).to(fabric.device))))
-    write_tsv(out, pd.concat([table, pd.concat(parts, ignore_index=True).round(4)], axis=1))
-
-
-def _good_scans(qc: list[Path], folder: Path) -> pd.DataFrame:
-    tables = []
-    for path in qc:
-        table = read_tsv(path, [*KEPT, "status"])
-        table = table[table["status"] == "ok"].copy()
-        table["volume"] = [os.path.relpath(path.parent / name, folder) for name in table["volume"]]
-        tables.append(table[KEPT])
-    merged = pd.concat(tables, ignore_index=True)
-    if merged.empty:
-        raise DataError(f"{', '.join(map(str, qc))}: expected scans with status ok, found none")
-    return merged
+    measuring = ruler.load(segmenter, given.grid, fabric)
+    parts = [pd.DataFrame({"volume": []})]
+    for chunk in track(chunks(len(names), given.own(Inference).batch_size), "segment"):
+        chosen = [names[place] for place in chunk]
+        images = np.stack([read_volume(qc.parent / name, given.grid) for name in chosen])[:, None]
+        found = measuring.segment(torch.from_numpy(images).to(fabric.device))
+        for name, labels in zip(chosen, found.labels, strict=True):
+            write_bytes(out.parent / f"{name.removesuffix(ENDING)}_dseg.nii.gz", encode_native(labels, found.affine, "brainldm segment"))
+        parts.append(pd.DataFrame({"volume": chosen, **columns_mm3(found.label_ml)}).round(3))
+    write_tsv(out, pd.concat(parts, ignore_index=True))

@@ -32,15 +32,16 @@ def main(
     network.standardise(*mean_and_spread(scans))
     optimizer = Optimizer(fabric, network, options)
     draw = batches(len(scans), options.batch_size, given.seed)
-    generator = np.random.default_rng([given.seed, 2])
     targets = torch.from_numpy((ages - ages.mean()) / ages.std()).to(fabric.device)
 
-    def step(_: int) -> dict[str, torch.Tensor]:
-        indices = draw()
-        images = augment(torch.from_numpy(scans.batch(indices)).to(fabric.device), generator)
-        l1 = (optimizer.network(images) - targets[indices]).abs().mean()
+    def step(index: int) -> dict[str, torch.Tensor]:
+        chosen, generator = draw(index), np.random.default_rng([given.seed, 2, index])
+        images = augment(torch.from_numpy(scans.batch(chosen)).to(fabric.device), generator)
+        l1 = (optimizer.network(images) - targets[chosen]).abs().mean()
         optimizer.step(l1)
         return {"l1": l1}
 
-    run(step, options.steps, out.with_name("log.csv"), "age model")
-    checkpoint.save(out, network.state_dict(), network.spec)
+    def save() -> None:
+        checkpoint.save(out, network.state_dict(), network.spec)
+
+    run(step, options.steps, out.with_name("log.csv"), "age model", {"optimizer": optimizer}, [section, covariates], save, given.seed)

@@ -34,11 +34,11 @@ def main(
     critic = PatchDiscriminator(3, options.discriminator_channels, 1, num_layers_d=2, norm=("GROUP", {"num_groups": 4}))
     critic_optimizer = Optimizer(fabric, critic, options, options.discriminator_learning_rate)
     extractor = segmenter.load(features).to(fabric.device)
-    draw, generator = batches(len(scans), options.batch_size, given.seed), np.random.default_rng([given.seed, 3])
+    draw = batches(len(scans), options.batch_size, given.seed)
 
     def step(index: int) -> dict[str, torch.Tensor]:
-        images = torch.from_numpy(scans.batch(draw())).to(fabric.device)
-        if generator.random() < 0.5:  # the two halves of a brain: twice the scans
+        images = torch.from_numpy(scans.batch(draw(index))).to(fabric.device)
+        if np.random.default_rng([given.seed, 3, index]).random() < 0.5:  # the two halves of a brain: twice the scans
             images = images.flip(2)
         reconstruction, mu, sigma = optimizer.network(images)
         losses = {
@@ -57,5 +57,8 @@ def main(
             critic_optimizer.step(values["discriminator"])
         return values
 
-    run(step, options.steps, out.with_name("log.csv"), "autoencoder")
-    checkpoint.save(out, network.state_dict(), network.spec)
+    def save() -> None:
+        checkpoint.save(out, network.state_dict(), network.spec)
+
+    parts, inputs = {"optimizer": optimizer, "critic": critic_optimizer}, [section, covariates, features]
+    run(step, options.steps, out.with_name("log.csv"), "autoencoder", parts, inputs, save, given.seed)

@@ -41,7 +41,7 @@ def main(
     draw = batches(len(table), options.batch_size, given.seed)
 
     def step(index: int) -> dict[str, torch.Tensor]:
-        rows = draw()
+        rows = draw(index)
         clean = mu[rows] + sigma[rows] * torch.randn_like(sigma[rows])
         noise, timesteps = torch.randn_like(clean), torch.randint(options.timesteps, (len(rows),), device=fabric.device)
         signal, spread = network.schedule.coefficients(timesteps, clean.ndim)
@@ -52,8 +52,11 @@ def main(
             average.update_parameters(network)
         return {"mse": loss}
 
-    run(step, options.steps, out.with_name("log.csv"), "diffusion")
-    checkpoint.save(out, average.module.state_dict(), network.spec)
+    def save() -> None:
+        checkpoint.save(out, average.module.state_dict(), network.spec)
+
+    parts, inputs = {"optimizer": optimizer, "average": average}, [section, covariates, latents]
+    run(step, options.steps, out.with_name("log.csv"), "diffusion", parts, inputs, save, given.seed)
 
 
 def _training_rows(covariates: Path, latents: Path) -> tuple[pd.DataFrame, torch.Tensor, torch.Tensor]:

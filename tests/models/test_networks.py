@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from brainldm.core.config import parse
 from brainldm.core.covariates import Ranges
 from brainldm.core.errors import DataError
+from brainldm.core.labels import DEMO
 from brainldm.models import autoencoder, checkpoint, diffusion, segmenter
 from brainldm.models.folding import depth_to_space, space_to_depth
 from brainldm.models.sampling import sample_volumes
@@ -83,7 +84,7 @@ def test_a_checkpoint_carries_its_architecture(tmp_path):
 def test_a_checkpoint_that_is_not_one_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"absent\.safetensors"):
         diffusion.load(tmp_path / "absent.safetensors")
-    network = segmenter.build(CONFIG.train_segmenter, CONFIG.grid)
+    network = segmenter.build(CONFIG.train_segmenter, CONFIG.grid, DEMO)
     path = tmp_path / "segmenter.safetensors"
     checkpoint.save(path, network.state_dict(), network.spec)
     with pytest.raises(DataError, match=r"'diffusion'.*'segmenter'"):
@@ -94,7 +95,7 @@ def test_a_checkpoint_that_is_not_one_is_refused(tmp_path):
     save_file(
         {"a": torch.zeros(1)},
         path,
-        metadata={"spec": '{"kind": "segmenter", "init_filters": 8, "levels": 2, "space_to_depth": 2, "voxel_ml": 1.0}'},
+        metadata={"spec": '{"kind": "segmenter", "init_filters": 8, "levels": 2, "space_to_depth": 2, "voxel_ml": 1.0, "labels": [0, 2]}'},
     )
     with pytest.raises(DataError, match="weights do not fit"):
         segmenter.load(path)

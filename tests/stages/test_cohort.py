@@ -10,7 +10,7 @@ import yaml
 
 from brainldm.core.config import parse, section_json
 from brainldm.core.files import sha256
-from brainldm.core.labels import VALUES
+from brainldm.core.labels import DEMO
 from brainldm.formats.tables import read_tsv
 from brainldm.stages.cohort import main
 
@@ -66,7 +66,7 @@ def test_manifest_truth_and_images_agree(cohort):
         assert np.allclose(image.affine, labels.affine)
         assert np.allclose(image.get_qform(), image.get_sform(), atol=1e-3)
         values = np.asarray(labels.dataobj)
-        assert set(np.unique(values)) <= set(VALUES)
+        assert set(np.unique(values)) <= set(DEMO)
         assert (values > 0).sum() * np.prod(image.header.get_zooms()) / 1000 == pytest.approx(true.icv_ml, rel=0.02)
         matrix = np.array(true.native_to_mni.split(), float).reshape(4, 4)
         assert np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-6)
@@ -77,4 +77,4 @@ def test_label_maps_lie_in_mni_space_at_2_mm(cohort):
     for dseg in read_tsv(folder / "labels.tsv", ["dseg"])["dseg"]:
         image = nib.load(folder / dseg)
         assert image.header.get_zooms() == (2, 2, 2)
-        assert set(np.unique(image.dataobj)) == set(VALUES)
+        assert set(np.unique(image.dataobj)) == set(DEMO)

@@ -4,7 +4,7 @@
 rule encode:
     input:
         section="results/configure/encode.json",
-        covariates="results/segment/covariates.tsv",
+        covariates="results/covariates/covariates.tsv",
         model="results/train_autoencoder/model.safetensors",
     output:
         latents="results/encode/latents.safetensors",

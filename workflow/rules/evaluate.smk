@@ -4,12 +4,12 @@
 rule evaluate:
     input:
         section="results/configure/evaluate.json",
-        covariates="results/segment/covariates.tsv",
+        covariates="results/covariates/covariates.tsv",
         latents="results/encode/latents.safetensors",
         rows=expand("results/request/{shard}.parquet", shard=SHARDS),
         shards=expand("results/generate/{shard}.json", shard=SHARDS),
         measured=expand("results/measure/{shard}.parquet", shard=SHARDS),
-        segmenter="results/train_segmenter/model.safetensors",
+        segmenter=SEGMENTER,
         age="results/train_age/model.safetensors",
         autoencoder="results/train_autoencoder/model.safetensors",
         diffusion="results/train_diffusion/model.safetensors",

@@ -5,7 +5,7 @@ rule measure:
     input:
         section="results/configure/measure.json",
         shard="results/generate/{shard}.json",
-        segmenter="results/train_segmenter/model.safetensors",
+        segmenter=SEGMENTER,
         age="results/train_age/model.safetensors",
     output:
         table="results/measure/{shard}.parquet",

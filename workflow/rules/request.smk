@@ -4,7 +4,7 @@
 rule request:
     input:
         section="results/configure/request.json",
-        covariates="results/segment/covariates.tsv",
+        covariates="results/covariates/covariates.tsv",
     output:
         rows="results/request/{shard}.parquet",
     log:

@@ -1,28 +1,26 @@
-"""QC tables of all batches in, the table of covariates out."""
+"""One batch of preprocessed scans in; their label maps and volumes out."""
 
 
 rule segment:
     input:
         section="results/configure/segment.json",
-        qc=expand("results/preprocess/{batch}/qc.tsv", batch=BATCHES),
-        model="results/train_segmenter/model.safetensors",
+        qc="results/preprocess/{batch}/qc.tsv",
+        segmenter=SEGMENTER,
     output:
-        covariates="results/segment/covariates.tsv",
+        volumes="results/segment/{batch}/volumes.tsv",
     log:
-        "logs/segment/segment.log",
+        "logs/segment/{batch}.log",
     benchmark:
-        "results/benchmarks/segment/segment.tsv"
+        "results/benchmarks/segment/{batch}.tsv"
     conda:
         "../../envs/brainldm.yaml"
     threads: 2
     resources:
         device=CONFIG.device,
-    params:
-        qc=lambda wildcards, input: repeated("--qc", input.qc),
     shell:
         "OMP_NUM_THREADS={threads} brainldm segment"
         " --section {input.section:q}"
-        " {params.qc}"
-        " --model {input.model:q}"
+        " --qc {input.qc:q}"
+        " --segmenter {input.segmenter:q}"
         " --device {resources.device:q}"
-        " --out {output.covariates:q} 2>&1 | tee {log:q}"
+        " --out {output.volumes:q} 2>&1 | tee {log:q}"

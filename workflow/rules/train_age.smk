@@ -4,7 +4,7 @@
 rule train_age:
     input:
         section="results/configure/train_age.json",
-        covariates="results/segment/covariates.tsv",
+        covariates="results/covariates/covariates.tsv",
     output:
         model="results/train_age/model.safetensors",
         curve="results/train_age/log.csv",

@@ -4,7 +4,7 @@
 rule train_autoencoder:
     input:
         section="results/configure/train_autoencoder.json",
-        covariates="results/segment/covariates.tsv",
+        covariates="results/covariates/covariates.tsv",
         features="results/train_segmenter/model.safetensors",
     output:
         model="results/train_autoencoder/model.safetensors",

@@ -4,7 +4,7 @@
 rule train_diffusion:
     input:
         section="results/configure/train_diffusion.json",
-        covariates="results/segment/covariates.tsv",
+        covariates="results/covariates/covariates.tsv",
         latents="results/encode/latents.safetensors",
     output:
         model="results/train_diffusion/model.safetensors",

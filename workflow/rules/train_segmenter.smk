@@ -1,13 +1,14 @@
-"""Label maps in, the segmenter out."""
+"""Label maps in; the segmenter and its Dice on maps held out out."""
 
 
 rule train_segmenter:
     input:
         section="results/configure/train_segmenter.json",
-        labels="results/cohort/labels.tsv",
+        labels=LABEL_MAPS,
     output:
         model="results/train_segmenter/model.safetensors",
         curve="results/train_segmenter/log.csv",
+        dice="results/train_segmenter/dice.tsv",
     log:
         "logs/train_segmenter/train_segmenter.log",
     benchmark:

@@ -1,0 +1,61 @@
+"""Gather the covariates of all scans: in the batches' QC tables and volumes, out the one table that every training reads."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+
+from brainldm.core.config import Covariates, read_section
+from brainldm.core.errors import DataError
+from brainldm.core.labels import from_columns_mm3, summary_ml
+from brainldm.formats.tables import read_tsv, write_tsv
+
+KEPT = ["participant_id", "split", "age_years", "sex", "volume"]
+MEASURED = ["ventricles_ml", "brain_ml"]
+
+
+def main(
+    section: Annotated[Path, typer.Option(help="section file")],
+    qc: Annotated[list[Path], typer.Option(help="QC table of a batch; repeat for every batch")],
+    out: Annotated[Path, typer.Option(help="table of covariates to write")],
+    segment: Annotated[list[Path] | None, typer.Option(help="table of volumes of a batch, in the order of the QC tables")] = None,
+) -> None:
+    """Scans that preprocessing marked bad are left out; the others keep the order of the manifest. Volumes come from where the section says."""
+    options = read_section(section, "covariates").own(Covariates)
+    out.parent.mkdir(parents=True, exist_ok=True)  # the volumes' paths lead through it
+    if options.volumes == "manifest":
+        tables = [_scans(path, out.parent, [*KEPT, *MEASURED]) for path in qc]
+    else:
+        tables = [_measured(path, volumes, out.parent) for path, volumes in zip(qc, segment or [], strict=True)]
+    table = pd.concat(tables, ignore_index=True)
+    _check(table, qc, options.volumes)
+    write_tsv(out, table)
+
+
+def _scans(qc: Path, folder: Path, columns: list[str]) -> pd.DataFrame:
+    """The good scans of a batch; their volumes' paths are relative to `folder`."""
+    table = read_tsv(qc, [*columns, "status"])
+    table = table[table["status"] == "ok"]
+    return table[columns].assign(volume=[os.path.relpath(qc.parent / name, folder) for name in table["volume"]]).reset_index(drop=True)
+
+
+def _measured(qc: Path, volumes: Path, folder: Path) -> pd.DataFrame:
+    scans, found = _scans(qc, folder, KEPT), read_tsv(volumes, ["volume"])
+    if [Path(name).name for name in scans["volume"]] != found["volume"].tolist():
+        raise DataError(f"{volumes}: expected the volumes of the good scans of {qc}, in their order, found those of others")
+    label_ml = from_columns_mm3({name: found[name].to_numpy(float) for name in found.columns[1:]})
+    return pd.concat([scans, pd.DataFrame(summary_ml(label_ml)).round(4)], axis=1) if len(scans) else scans
+
+
+def _check(table: pd.DataFrame, qc: list[Path], source: str) -> None:
+    if table.empty:
+        raise DataError(f"{', '.join(map(str, qc))}: expected scans with status ok, found none")
+    missing = table["participant_id"][~np.isfinite(table[MEASURED].to_numpy(float)).all(1)].tolist()
+    if missing:
+        raise DataError(
+            f"expected ventricles_ml and brain_ml of every scan (covariates.volumes: {source}), found none for "
+            f"{len(missing)} of {len(table)}: {', '.join(missing[:10])}"
+        )

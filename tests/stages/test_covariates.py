@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from brainldm.core.errors import DataError
+from brainldm.core.files import write_json
+from brainldm.formats.tables import write_tsv
+from brainldm.stages.covariates import main
+
+GRID = {"shape": [16, 24, 16], "spacing_mm": 10.0, "center_mm": [0, -17, 7]}
+
+
+class Batches:
+    """Two batches of two scans, of which the third scan is bad."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.qc, self.volumes = ([folder / stage / batch / name for batch in ("000", "001")] for stage, name in FILES)
+        scans = pd.DataFrame(
+            {
+                "participant_id": ["sub-1", "sub-2", "sub-3", "sub-4"],
+                "split": ["train", "test", "train", "train"],
+                "age_years": [50.0, 60.0, 70.0, 80.0],
+                "sex": ["F", "M", "F", "M"],
+                "status": ["ok", "ok", "bad", "ok"],
+                "volume": ["sub-1_T1w.nii.gz", "sub-2_T1w.nii.gz", None, "sub-4_T1w.nii.gz"],
+                "ventricles_ml": [20.0, 30.0, 40.0, 50.0],
+                "brain_ml": [1500.0, 1400.0, 1300.0, 1200.0],
+            }
+        )
+        found = scans[scans["status"] == "ok"][["volume"]].assign(
+            **{"total intracranial": 1.0, "left lateral ventricle": [1000.0, 2000.0, 4000.0], "left cerebral cortex": 9e5, "csf": 1e5}
+        )
+        for batch, path in enumerate(self.qc):
+            write_tsv(path, scans.iloc[2 * batch : 2 * batch + 2])
+        write_tsv(self.volumes[0], found.iloc[:2])
+        write_tsv(self.volumes[1], found.iloc[2:])
+
+    def run(self, volumes: str, segment: list[Path]) -> pd.DataFrame:
+        section = self.folder / "section.json"
+        write_json(section, {"stage": "covariates", "seed": 1, "precision": "auto", "grid": GRID, "section": {"volumes": volumes}})
+        main(section, self.qc, self.folder / "covariates" / "covariates.tsv", segment)
+        return pd.read_csv(self.folder / "covariates" / "covariates.tsv", sep="\t")
+
+
+FILES = (("preprocess", "qc.tsv"), ("segment", "volumes.tsv"))
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> Batches:
+    return Batches(tmp_path)
+
+
+def test_segmented_volumes_join_the_good_scans_in_order(batches: Batches) -> None:
+    table = batches.run("segmented", batches.volumes)
+    assert table["participant_id"].tolist() == ["sub-1", "sub-2", "sub-4"]
+    assert table["ventricles_ml"].tolist() == [1, 2, 4]
+    assert table["icv_ml"].tolist() == [1001, 1002, 1004]
+    assert table["volume"].tolist()[2] == "../preprocess/001/sub-4_T1w.nii.gz"
+
+
+def test_volumes_of_the_manifest_need_no_segmentation(batches: Batches) -> None:
+    table = batches.run("manifest", [])
+    assert table["ventricles_ml"].tolist() == [20, 30, 50]
+    assert table["brain_ml"].tolist() == [1500, 1400, 1200]
+
+
+def test_a_scan_without_volumes_in_the_manifest_is_named(batches: Batches) -> None:
+    scans = pd.read_csv(batches.qc[0], sep="\t")
+    scans.loc[1, "brain_ml"] = None
+    write_tsv(batches.qc[0], scans)
+    with pytest.raises(DataError, match=r"covariates\.volumes: manifest.*1 of 3: sub-2"):
+        batches.run("manifest", [])
+
+
+def test_volumes_of_other_scans_are_refused(batches: Batches) -> None:
+    with pytest.raises(DataError, match=r"001/volumes\.tsv: expected the volumes of the good scans of .*000/qc\.tsv"):
+        batches.run("segmented", batches.volumes[::-1])
+
+
+def test_no_good_scan_is_an_error(batches: Batches) -> None:
+    for path in batches.qc:
+        write_tsv(path, pd.read_csv(path, sep="\t").assign(status="bad"))
+    for path in batches.volumes:
+        write_tsv(path, pd.DataFrame({"volume": []}))
+    with pytest.raises(DataError, match="expected scans with status ok, found none"):
+        batches.run("segmented", batches.volumes)
