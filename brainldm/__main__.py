@@ -1,33 +1,43 @@
-"""The command line: `brainldm <stage> ...` finds the stage's module and calls it."""
+"""The command line: `brainldm <stage or command> ...` finds its module and calls it."""
 
 import importlib
 import logging
 import sys
-from collections.abc import Callable
 
 import typer
 
 from brainldm import __version__
+from brainldm.commands import COMMANDS
 from brainldm.core.errors import BrainLDMError
 from brainldm.core.story import STORY
 
 
 def application(wanted: str | None) -> typer.Typer:
-    """A command per stage; only the module of the one that is wanted is imported, so that --help is instant."""
+    """A command per stage and per verb; only the module of the one that is wanted is imported, so that --help is instant."""
     app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback(help="From raw T1w scans to a public synthetic brain MRI dataset.")(_options)
     for name, stage in STORY.items():
-        app.command(name, help=stage.summary)(_function(name) if name == wanted else _not_called)
+        _add(app, f"brainldm.stages.{name}", stage.summary, name == wanted, "Stages")
+    for name, summary in COMMANDS.items():
+        _add(app, f"brainldm.commands.{name}", summary, name == wanted, "Tools")
     return app
 
 
-def _function(name: str) -> Callable[..., None]:
-    function: Callable[..., None] = importlib.import_module(f"brainldm.stages.{name}").main
-    return function
+def _add(app: typer.Typer, module: str, summary: str, called: bool, panel: str) -> None:
+    """The module's `main`, or its `app` where it has commands of its own, under the last word of its name."""
+    name = module.rpartition(".")[2]
+    if not called:
+        app.command(name, help=summary, rich_help_panel=panel)(_not_called)
+        return
+    found = importlib.import_module(module)
+    if hasattr(found, "app"):
+        app.add_typer(found.app, name=name, help=summary, no_args_is_help=True, rich_help_panel=panel)
+    else:
+        app.command(name, help=summary, rich_help_panel=panel)(found.main)
 
 
 def _not_called() -> None:
-    """Stands in the list of commands for a stage that this run does not call."""
+    """Stands in the list of commands for one that this run does not call."""
 
 
 def _print_version(asked: bool) -> None:

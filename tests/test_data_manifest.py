@@ -7,7 +7,8 @@ import pytest
 
 from brainldm.core.covariates import SEX_CODES
 from brainldm.core.errors import DataError
-from brainldm.formats.manifest import COLUMNS, ID_PATTERN, OLDEST_YEARS, SPLITS, read_manifest
+from brainldm.formats.manifest import COLUMNS, ID_PATTERN, LARGEST_ML, OLDEST_YEARS, OPTIONAL, SESSION_PATTERN, SPLITS, read_manifest
+from brainldm.formats.raw_table import read_mapping
 
 FOLDER = Path(__file__).parents[1] / "data_manifest"
 
@@ -23,6 +24,10 @@ def test_the_schema_says_what_the_reader_checks() -> None:
     assert rules["participant_id"]["pattern"] == f"^{ID_PATTERN}$"
     assert tuple(rules["sex"]["enum"]) == tuple(SEX_CODES)
     assert tuple(rules["split"]["enum"]) == SPLITS
+    assert set(rules) == {*COLUMNS, *OPTIONAL}
+    assert rules["session"]["pattern"] == f"^{SESSION_PATTERN}$"
+    for volume in ("ventricles_ml", "brain_ml"):
+        assert (rules[volume]["exclusiveMinimum"], rules[volume]["maximum"]) == (0, LARGEST_ML)
     assert (rules["age_years"]["exclusiveMinimum"], rules["age_years"]["maximum"]) == (0, OLDEST_YEARS)
 
 
@@ -41,5 +46,22 @@ def test_the_readme_names_every_column_and_its_example_reads(tmp_path: Path) -> 
     text = (FOLDER / "README.md").read_text()
     assert all(f"| `{column}` |" in text for column in _schema()["properties"])
     path = tmp_path / "manifest.tsv"
-    path.write_text(text.split("```")[1].lstrip())
+    path.write_text(text.split("```")[3].lstrip())
     assert [entry.participant_id for entry in read_manifest(path)] == ["sub-0001"]
+    path.write_text(text.split("```")[1].removeprefix("yaml"))
+    assert read_mapping(path).sex.values == {"1": "M", "2": "F"}
+
+
+def test_the_example_mapping_reads_a_table_of_uk_biobanks_shape() -> None:
+    mapping = read_mapping(FOLDER / "ukb.yaml")
+    columns = {name: cell.column for name, cell in mapping if cell}
+    assert columns == {
+        "participant_id": "eid",
+        "t1w": "{eid}_20252_2_0/T1/T1.nii.gz",
+        "age_years": "21003-2.0",
+        "sex": "31-0.0",
+        "ventricles_ml": "25004-2.0",
+        "brain_ml": "25009-2.0",
+    }
+    assert mapping.sex.values == {"0": "F", "1": "M"}
+    assert mapping.ventricles_ml.scale == mapping.brain_ml.scale == 0.001

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from brainldm.commands import COMMANDS
 from brainldm.core.config import Config
 from brainldm.core.story import STORY
 
@@ -14,6 +15,23 @@ ROOT = Path(__file__).parents[1]
 def test_every_stage_has_its_module_and_its_rule_and_there_are_no_others():
     assert {path.stem for path in (ROOT / "brainldm/stages").glob("[a-z]*.py")} == set(STORY)
     assert {path.stem for path in (ROOT / "workflow/rules").glob("*.smk")} == {*STORY, "configure"}
+
+
+def test_every_command_has_its_module_and_is_no_stage():
+    assert {path.stem for path in (ROOT / "brainldm/commands").glob("[a-z]*.py")} == set(COMMANDS)
+    assert {path.stem.removeprefix("test_") for path in (ROOT / "tests/commands").glob("test_*.py")} == set(COMMANDS)
+    assert not set(COMMANDS) & {*STORY, *Config.model_fields}
+
+
+def test_help_lists_every_stage_and_command_and_imports_none():
+    code = (
+        "import sys; from brainldm.__main__ import application; application(None)(['--help'], standalone_mode=False); print(*sys.modules)"
+    )
+    shown, modules = (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.rstrip().rsplit("\n", 1)
+    )
+    assert {*STORY, *COMMANDS} <= set(shown.split())
+    assert not {"pandas", "torch", "nibabel", "numpy"} & set(modules.split())
 
 
 def test_every_section_of_the_config_is_a_stage():

@@ -2,13 +2,17 @@
 
 import gzip
 import hashlib
+import logging
 import zlib
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
@@ -16,8 +20,14 @@ from brainldm.core.errors import ScanError
 
 GZIP_MAGIC = b"\x1f\x8b"
 KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}  # by the size of the header, a NIfTI file's first four bytes
+MGH_VERSION, MGH_GOOD_RAS = bytes((0, 0, 0, 1)), slice(28, 30)  # bytes of an MGH header
+FORMS_APART_MM = 1.0  # sform and qform closer than this at every corner are one
+TOLERANCE = 0.01  # of the length of an edge; cosine of the angle between two axes
 VOXEL_MM = (0.01, 100.0)  # anything else is a damaged header; a singular affine has an edge of 0
 HEAD_MM = 80.0
+
+
+Image = nib.Nifti1Image | nib.MGHImage
 
 
 class Scan(NamedTuple):
@@ -28,11 +38,13 @@ class Scan(NamedTuple):
 
 
 def read_scan(path: Path) -> Scan:
-    """Read a .nii or .nii.gz to its last byte; a 4-D image of one frame counts as 3-D."""
+    """Read a .nii, .nii.gz, .mgz or .mgh to its last byte; a 4-D image of one frame counts as 3-D. Intensities stay as they are."""
     image = _decode(path, _inflate(path, _read(path)))
-    _check_geometry(path, image)
+    _check_shape(path, image.shape)
+    affine = _affine(path, image)
+    _check_geometry(path, image.shape, affine)
     volume = _voxels(path, image)
-    scan = nib.as_closest_canonical(nib.Nifti1Image(volume.reshape(volume.shape[:3]), image.affine))
+    scan = nib.as_closest_canonical(nib.Nifti1Image(volume.reshape(volume.shape[:3]), affine))
     return Scan(np.asarray(scan.dataobj, np.float32), scan.affine)
 
 
@@ -57,42 +69,103 @@ def _inflate(path: Path, content: bytes) -> bytes:
     try:
         return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise ScanError(f"{path}: expected a whole .nii.gz, found a truncated or damaged gzip stream ({error})") from None
+        raise ScanError(f"{path}: expected a whole gzip file, found a truncated or damaged gzip stream ({error})") from None
 
 
-def _decode(path: Path, content: bytes) -> nib.Nifti1Image:
+def _decode(path: Path, content: bytes) -> Image:
     orders = (int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big"))
-    kind = next((KINDS[size] for size in orders if size in KINDS), None)
+    nifti = next((KINDS[size] for size in orders if size in KINDS), None)
+    kind: type[Image] | None = nib.MGHImage if content.startswith(MGH_VERSION) else nifti
     if kind is None:
-        raise ScanError(f"{path}: expected a NIfTI image, found {len(content)} bytes that begin with {content[:16]!r}")
+        raise ScanError(f"{path}: expected a NIfTI or MGH image, found {len(content)} bytes that begin with {content[:16]!r}")
+    if kind is nib.MGHImage and content[MGH_GOOD_RAS] == bytes(2):  # nibabel would make an orientation up
+        raise ScanError(f"{path}: expected an orientation, found goodRASFlag 0: left cannot be told from right")
     try:
         return kind.from_bytes(content)
-    except (ImageFileError, HeaderDataError, WrapStructError, ValueError) as error:
-        raise ScanError(f"{path}: expected a NIfTI image, found a damaged header ({error})") from None
+    except (ImageFileError, HeaderDataError, WrapStructError, MGHError, ValueError, TypeError, KeyError) as error:
+        raise ScanError(f"{path}: expected a NIfTI or MGH image, found a damaged header ({error})") from None
 
 
-def _check_geometry(path: Path, image: nib.Nifti1Image) -> None:
-    if any(side > 1 for side in image.shape[3:]) or len(image.shape) < 3 or min(image.shape[:3]) < 2:
-        raise ScanError(f"{path}: expected a 3-D image, found shape {image.shape}")
-    if int(image.header["qform_code"]) == 0 and int(image.header["sform_code"]) == 0:
+def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
+    if any(side > 1 for side in shape[3:]) or len(shape) < 3 or min(shape[:3]) < 2:
+        raise ScanError(f"{path}: expected a 3-D image, found shape {shape}")
+
+
+def _affine(path: Path, image: Image) -> np.ndarray:
+    """Voxels to RAS mm. Where a NIfTI's two forms disagree, the one that keeps lengths: an sform may hold a normalisation with scaling."""
+    if isinstance(image, nib.MGHImage):
+        return np.asarray(image.affine)
+    pixdim, sform, qform = image.header["pixdim"][1:4], _form(image.header.get_sform), _form(image.header.get_qform)
+    if sform is None or qform is None:
+        return _sole_form(path, sform if qform is None else qform, pixdim)
+    apart_mm = _apart_mm(sform, qform, image.shape)
+    if apart_mm <= FORMS_APART_MM:
+        return sform
+    if np.linalg.det(sform) * np.linalg.det(qform) < 0:
+        raise ScanError(f"{path}: expected sform and qform of one handedness, found two: left cannot be told from right")
+    name, chosen = ("sform", sform) if _keeps_lengths(sform, pixdim) else ("qform", qform)
+    logging.warning("%s: sform and qform differ by %.1f mm; the %s is used, which keeps the lengths of pixdim", path, apart_mm, name)
+    return chosen
+
+
+def _sole_form(path: Path, form: np.ndarray | None, pixdim: np.ndarray) -> np.ndarray:
+    if form is None:
         raise ScanError(f"{path}: expected an orientation, found qform_code and sform_code 0: left cannot be told from right")
-    edges_mm = np.linalg.svd(image.affine[:3, :3], compute_uv=False) if np.isfinite(image.affine).all() else np.zeros(3)
+    if not _keeps_lengths(form, pixdim):
+        logging.warning(
+            "%s: the sform's voxels are not those of pixdim, %s mm; the sform is used, as it stands alone", path, pixdim.tolist()
+        )
+    return form
+
+
+def _form(get: Callable[..., tuple[np.ndarray | None, int]]) -> np.ndarray | None:
+    """The form, or None where its code is 0 or its quaternion is none."""
+    try:
+        return get(coded=True)[0]
+    except (HeaderDataError, ValueError):
+        return None
+
+
+def _apart_mm(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
+    """The largest distance between where two affines put a corner of the image; a swapped or flipped axis moves one by the whole image."""
+    corners = np.array([(*corner, 1) for corner in product(*((0, side - 1) for side in shape[:3]))])
+    return float(np.linalg.norm(corners @ (one - other).T, axis=1).max())
+
+
+def _shear(affine: np.ndarray) -> float:
+    """Largest cosine between two of the array's axes: 0 where they stand at right angles."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return float(np.abs(axes.T @ axes - np.eye(3)).max())
+
+
+def _keeps_lengths(affine: np.ndarray, pixdim: np.ndarray) -> bool:
+    """Whether it is a rotation (or reflection) of voxels of `pixdim` mm; damaged numbers are none."""
+    edges_mm = nib.affines.voxel_sizes(affine)
+    return bool((np.abs(edges_mm - pixdim) <= TOLERANCE * pixdim).all() and _shear(affine) <= TOLERANCE)
+
+
+def _check_geometry(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> None:
+    edges_mm = np.linalg.svd(affine[:3, :3], compute_uv=False) if np.isfinite(affine).all() else np.zeros(3)
     if edges_mm.min() < VOXEL_MM[0] or edges_mm.max() > VOXEL_MM[1]:
-        raise ScanError(f"{path}: expected an affine with voxels of {VOXEL_MM} mm, found {image.affine.round(3).tolist()}")
-    field_mm = nib.affines.voxel_sizes(image.affine) * image.shape[:3]
+        raise ScanError(f"{path}: expected an affine with voxels of {VOXEL_MM} mm, found {affine.round(3).tolist()}")
+    if _shear(affine) > TOLERANCE:
+        raise ScanError(f"{path}: expected axes at right angles, found a shear of {_shear(affine):.3f} in {affine.round(3).tolist()}")
+    field_mm = nib.affines.voxel_sizes(affine) * shape[:3]
     if field_mm.min() < HEAD_MM:
         raise ScanError(f"{path}: expected a field of view that holds a head, at least {HEAD_MM} mm, found {field_mm.round(1).tolist()} mm")
 
 
-def _voxels(path: Path, image: nib.Nifti1Image) -> np.ndarray:
+def _voxels(path: Path, image: Image) -> np.ndarray:
     try:
         volume = np.asarray(image.dataobj)
     except (OSError, ValueError, OverflowError) as error:
         raise ScanError(f"{path}: expected {image.shape} voxels of {image.get_data_dtype()}, found fewer ({error})") from None
     if volume.dtype.kind not in "iufb":
         raise ScanError(f"{path}: expected one real number a voxel, found {volume.dtype}")
+    with np.errstate(over="ignore"):
+        volume = volume.astype(np.float32)
     if not np.isfinite(volume).all():
         raise ScanError(f"{path}: expected finite intensities, found {int((~np.isfinite(volume)).sum())} voxels that are not")
     if volume.min() == volume.max():
         raise ScanError(f"{path}: expected a brain, found {volume.min():g} in every voxel")
-    return volume.astype(np.float32)
+    return volume

@@ -53,7 +53,7 @@ def _batch(manifest: Path, batch: str, size: int) -> list[Entry]:
 
 def _row(given: Given, entry: Entry, folder: Path) -> dict[str, Any]:
     """The scan's row of the QC table, once its volume and its transform are written; a bad scan raises or is described, as configured."""
-    volume, transform = f"{entry.participant_id}_T1w.nii.gz", f"{entry.participant_id}_from-MNI152_to-T1w_xfm.json"
+    volume, transform = f"{entry.name}_T1w.nii.gz", f"{entry.name}_from-MNI152_to-T1w_xfm.json"
     try:
         measures = _finish(given, entry, folder / volume, folder / transform)
     except ScanError as error:

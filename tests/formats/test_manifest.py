@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from brainldm.core.errors import DataError
-from brainldm.formats.manifest import COLUMNS, read_manifest
+from brainldm.formats.manifest import COLUMNS, OPTIONAL, read_manifest
 
 GOOD = ("sub-1", "a.nii.gz", "61.5", "F", "train")
 
@@ -17,8 +17,34 @@ def _write(folder: Path, *lines: tuple[str, ...], columns: tuple[str, ...] = COL
 def test_paths_are_relative_to_the_manifest_and_further_columns_are_allowed(tmp_path: Path) -> None:
     path = _write(tmp_path, (*GOOD, "7"), ("sub-2", "/elsewhere/b.nii", "70", "M", "test", ""), columns=(*COLUMNS, "centre"))
     first, second = read_manifest(path)
-    assert first == ("sub-1", tmp_path / "a.nii.gz", 61.5, "F", "train")
+    assert first == ("sub-1", tmp_path / "a.nii.gz", 61.5, "F", "train", "", None, None)
+    assert first.name == "sub-1"
     assert (second.t1w, second.age_years) == (Path("/elsewhere/b.nii"), 70.0)
+
+
+def test_sessions_and_volumes_are_read_where_there_are_any(tmp_path: Path) -> None:
+    lines = [(*GOOD, "ses-1", "31.5", "n/a"), ("sub-1", "b.nii", "63", "F", "train", "ses-2", "", "1400")]
+    first, second = read_manifest(_write(tmp_path, *lines, columns=(*COLUMNS, *OPTIONAL)))
+    assert (first.session, first.ventricles_ml, first.brain_ml) == ("ses-1", 31.5, None)
+    assert (second.name, second.ventricles_ml, second.brain_ml) == ("sub-1_ses-2", None, 1400.0)
+
+
+def test_a_participant_is_in_one_split_and_no_two_scans_share_a_name(tmp_path: Path) -> None:
+    lines = [
+        (*GOOD, "ses-1", "", ""),
+        ("sub-1", "b.nii", "63", "F", "test", "ses-2", "", ""),
+        ("sub-1", "c.nii", "63", "F", "train", "ses-1", "", ""),
+        ("sub-2", "d.nii", "63", "F", "train", "2", "-1", "1144240"),
+    ]
+    with pytest.raises(DataError) as error:
+        read_manifest(_write(tmp_path, *lines, columns=(*COLUMNS, *OPTIONAL)))
+    assert str(error.value).splitlines()[1:] == [
+        "  line 3: split: expected train, that of the participant on line 2, found test",
+        "  line 4: participant_id: sub-1 ses-1 stands on line 2 already",
+        "  line 5: brain_ml: expected mL between 0 and 5000, or nothing, found '1144240.0'",
+        "  line 5: session: expected a name such as ses-2, or nothing, found '2'",
+        "  line 5: ventricles_ml: expected mL between 0 and 5000, or nothing, found '-1.0'",
+    ]
 
 
 def test_every_fault_is_named_by_its_line(tmp_path: Path) -> None:

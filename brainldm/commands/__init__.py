@@ -1,0 +1,5 @@
+"""The verbs that are no stage, for a person at a prompt: a module each, which nothing imports but the command line."""
+
+COMMANDS: dict[str, str] = {
+    "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",
+}

@@ -1,0 +1,64 @@
+"""Write a checked manifest of raw scans: from a BIDS dataset, or from any table and a mapping of its columns."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from brainldm.core.files import sha256
+from brainldm.formats.manifest_draft import Draft, Rules, settle, write_manifest
+from brainldm.formats.raw_bids import draft_of_bids
+from brainldm.formats.raw_table import draft_of_table, read_mapping
+
+app = typer.Typer()
+
+Out = Annotated[Path, typer.Option(help="manifest to write, a .tsv; how it was made goes beside it, as .json")]
+HeldOut = Annotated[float, typer.Option(help="share of the participants held out from every training (split test)", min=0, max=1)]
+Seed = Annotated[int, typer.Option(help="of the draw of who is held out", min=0)]
+Skip = Annotated[bool, typer.Option("--skip-incomplete", help="leave out rows without scan, age or sex, and list them in the .json")]
+
+
+@app.command()
+def bids(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="BIDS raw dataset")],
+    out: Out,
+    sessions: Annotated[Literal["first", "all"], typer.Option(help="of each participant; the first is the first by name")] = "first",
+    held_out: HeldOut = 0.1,
+    seed: Seed = 0,
+    skip_incomplete: Skip = False,
+) -> None:
+    """Every T1w scan below sub-*/anat/ and sub-*/ses-*/anat/; ages and sexes from participants.tsv, ages from *_sessions.tsv too."""
+    people = folder / "participants.tsv"
+    draft = draft_of_bids(folder, sessions == "all")
+    rules = Rules(held_out, seed, skip_incomplete)
+    _write(out, draft, rules, {"kind": "bids", "path": folder, "table_sha256": sha256(people)}, {"sessions": sessions})
+
+
+@app.command()
+def table(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or TSV with a line per scan")],
+    mapping: Annotated[Path, typer.Option(help="YAML: which column holds what; data_manifest/ukb.yaml is an example")],
+    out: Out,
+    scans: Annotated[Path | None, typer.Option(help="folder from which relative paths of scans start; the table's own by default")] = None,
+    held_out: HeldOut = 0.1,
+    seed: Seed = 0,
+    skip_incomplete: Skip = False,
+) -> None:
+    """Every line of a table, through a mapping of its columns."""
+    columns, start = read_mapping(mapping), file.parent if scans is None else scans
+    draft = draft_of_table(file, columns, start)
+    rules = Rules(held_out, seed, skip_incomplete)
+    given = {"mapping": columns.model_dump(mode="json", exclude_defaults=True), "scans": str(start)}
+    _write(out, draft, rules, {"kind": "table", "path": file, "table_sha256": sha256(file)}, given)
+
+
+def _write(out: Path, draft: Draft, rules: Rules, source: dict[str, Any], options: dict[str, Any]) -> None:
+    settled = settle(draft, rules, source["path"])
+    made_from = {"source": source | {"path": str(source["path"])}, "options": options | rules._asdict()}
+    splits = write_manifest(out, settled, made_from | {"passed_over": draft.passed_over})["splits"]
+    counts = ", ".join(f"{split}: {count['scans']} scans of {count['participants']}" for split, count in splits.items())
+    logging.info("%s: %s participants; %s left out", out, counts, len(settled.left_out))
+    for split, count in splits.items():
+        if not count["scans"]:
+            logging.warning("%s: no scan is in the split %s: choose another --held-out or --seed", out, split)
