@@ -13,7 +13,7 @@ from brainldm.core.errors import DataError
 from brainldm.core.labels import from_columns_mm3, summary_ml
 from brainldm.formats.tables import read_tsv, write_tsv
 
-KEPT = ["participant_id", "split", "age_years", "sex", "volume"]
+KEPT = ["participant_id", "session", "split", "age_years", "sex", "volume"]
 MEASURED = ["ventricles_ml", "brain_ml"]
 
 

@@ -11,11 +11,12 @@ import typer
 from brainldm.core.config import read_section
 from brainldm.core.errors import DataError
 from brainldm.core.files import sha256, write_text
-from brainldm.formats import chapters, evaluation, html
+from brainldm.formats import chapters, evaluation, html, scan_sheet
 
 
 def main(
     section: Annotated[Path, typer.Option(help="section file")],
+    qc: Annotated[list[Path], typer.Option(help="QC table of a batch; repeat for every batch")],
     evaluate: Annotated[Path, typer.Option(help="report.json; its tables and images lie beside it")],
     log: Annotated[list[Path], typer.Option(help="log of a training; repeat for every one")],
     release: Annotated[Path, typer.Option(help="checksums of the release")],
@@ -36,6 +37,7 @@ def main(
         chapters.diversity(found.report),
         chapters.copies(found, grid),
         chapters.failures(found, grid),
+        scan_sheet.chapter(scan_sheet.read_batches(qc), grid, given.seed),
         chapters.story(),
         chapters.trainings({path.parent.name: read_log(path) for path in log}),
         chapters.release(contents(release), torrent(release.parent)),

@@ -20,6 +20,7 @@ class Batches:
         scans = pd.DataFrame(
             {
                 "participant_id": ["sub-1", "sub-2", "sub-3", "sub-4"],
+                "session": None,
                 "split": ["train", "test", "train", "train"],
                 "age_years": [50.0, 60.0, 70.0, 80.0],
                 "sex": ["F", "M", "F", "M"],

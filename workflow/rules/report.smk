@@ -1,9 +1,10 @@
-"""The evaluation, the training curves and the release in; one HTML page out."""
+"""The scans' quality control, the evaluation, the training curves and the release in; one HTML page out."""
 
 
 rule report:
     input:
         section="results/configure/report.json",
+        qc=expand("results/preprocess/{batch}/qc.tsv", batch=BATCHES),
         evaluation="results/evaluate/report.json",
         agreement="results/evaluate/agreement.tsv",
         images="results/evaluate/images.npz",
@@ -24,11 +25,13 @@ rule report:
         "../../envs/brainldm.yaml"
     threads: 1
     params:
-        curves=lambda wildcards, input: repeated("--log", input.curves),
+        tables=lambda wildcards, input: repeated("--qc", input.qc)
+        + " "
+        + repeated("--log", input.curves),
     shell:
         "OMP_NUM_THREADS={threads} brainldm report"
         " --section {input.section:q}"
         " --evaluate {input.evaluation:q}"
-        " {params.curves}"
+        " {params.tables}"
         " --release {input.checksums:q}"
         " --out {output.page:q} 2>&1 | tee {log:q}"

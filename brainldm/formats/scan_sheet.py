@@ -1,0 +1,70 @@
+"""The report's chapter on the scans that went in: how preprocessing measured them, which it flags, and a contact sheet."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brainldm.core.grid import Grid
+from brainldm.formats import figures, html
+from brainldm.formats.nifti import read_volume
+from brainldm.formats.tables import read_tsv
+
+SHOWN = 24
+MEASURES = {
+    "similarity": "similarity to the template",
+    "rotation_deg": "rotation, degrees",
+    "translation_mm": "translation, mm",
+    "brain_in_view": "share of the brain in the scan's field of view",
+    "coverage": "share of the head in the grid's box",
+    "intensity_median": "median intensity of the head",
+    "intensity_p99": "99th percentile of the head's intensity",
+}
+
+
+def read_batches(tables: list[Path]) -> pd.DataFrame:
+    """The QC tables of all batches as one; `volume` leads to the file from the working directory, and is missing for bad scans."""
+    parts = []
+    for path in tables:
+        table = read_tsv(path, ["participant_id", "status", "reason", "volume", "flags", *MEASURES])
+        parts.append(table.assign(volume=[None if pd.isna(name) else str(path.parent / name) for name in table["volume"]]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def chapter(scans: pd.DataFrame, grid: Grid, seed: int) -> str:
+    """Measures of all scans, and pictures: those with flags first, then others drawn at random."""
+    good, bad = scans[scans["status"] == "ok"], scans[scans["status"] != "ok"]
+    flagged = good["flags"].notna()
+    chosen = _chosen(good, seed)
+    caption = (
+        f"n = {len(chosen)} of {len(good):,} scans on the grid: first those with flags (lowest similarity first), then others drawn at random. "
+        "Axial, coronal, sagittal; the left edge of the axial and coronal pictures is the subject's left. "
+        "Good: upright, whole, in the middle, none mirrored."
+    )
+    text = f"{len(good):,} scans were taken, {int(flagged.sum()):,} of them flagged; {len(bad):,} could not be used."
+    rows = [(name, *(html.number(value, 3) for value in np.quantile(good[column], (0, 0.01, 0.5, 0.99, 1)))) for column, name in MEASURES.items()]
+    parts = [
+        html.paragraph(text),
+        html.table(("measure", "lowest", "1 %", "median", "99 %", "highest"), rows),
+        html.tiles(_strip(row, grid) for row in chosen.itertuples()),
+        html.paragraph(caption),
+    ]
+    if len(bad):
+        refused = html.table(("scan", "why"), [(html.escape(row.participant_id), html.escape(row.reason)) for row in bad.itertuples()])
+        parts.append(html.folded(f"{len(bad)} scans that could not be used", refused))
+    return html.section("Were the scans read right?", *parts)
+
+
+def _chosen(good: pd.DataFrame, seed: int) -> pd.DataFrame:
+    flagged = good[good["flags"].notna()].sort_values("similarity").head(SHOWN)
+    others = good[good["flags"].isna()]
+    drawn = np.random.default_rng([seed, 71]).permutation(len(others))[: max(SHOWN // 2, SHOWN - len(flagged))]
+    return pd.concat([flagged.head(SHOWN - len(drawn)), others.iloc[np.sort(drawn)]])
+
+
+def _strip(row: object, grid: Grid) -> str:
+    volume = read_volume(Path(row.volume), grid)  # type: ignore[attr-defined]
+    flags = "" if pd.isna(row.flags) else f": {row.flags}"  # type: ignore[attr-defined]
+    name = Path(row.volume).name.removesuffix("_T1w.nii.gz")  # type: ignore[attr-defined]
+    picture = html.image(figures.grey_png(figures.strip(volume, grid)), "three planes of a scan")
+    return html.figure(picture, f"{name}, similarity {html.number(row.similarity, 2)}{flags}", "real")  # type: ignore[attr-defined]
