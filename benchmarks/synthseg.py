@@ -12,7 +12,7 @@ import torch
 
 from brainldm.models import synthseg
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/models"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
 import keras_files
 
 REPEATS = 3

@@ -204,7 +204,7 @@ class Config(Section):
     preprocess: Preprocess
     train_segmenter: TrainSegmenter
     segment: Inference
-    covariates: Covariates = Covariates()
+    covariates: Covariates = Covariates(volumes="segmented")
     train_autoencoder: TrainAutoencoder
     encode: Inference
     train_diffusion: TrainDiffusion

@@ -50,7 +50,7 @@ def summary_ml(label_ml: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
     DataError if CSF is no label: the intracranial volume needs it.
     """
     if CSF not in label_ml:
-        raise DataError("expected a segmentation with the label csf (24), as SynthSeg 2.0 gives, found none: head size is not known without it")
+        raise DataError("expected a segmentation with the label csf (24), as SynthSeg 2.0 gives, found none: it tells the size of the head")
     zero = np.zeros_like(label_ml[CSF])
     icv_ml = sum((ml for label, ml in label_ml.items() if label), zero)
     tissue_ml = sum((ml for label, ml in label_ml.items() if label and label not in FLUID), zero)

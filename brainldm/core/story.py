@@ -40,6 +40,7 @@ STORY: dict[str, Stage] = {
     ),
     "release": Stage("Package volumes, table, checksums and torrent.", ("request", "generate", "measure", "evaluate")),
     "report": Stage(
-        "Write the HTML report.", ("preprocess", "evaluate", "release", "train_autoencoder", "train_diffusion", "train_age", "train_segmenter")
+        "Write the HTML report.",
+        ("preprocess", "evaluate", "release", "train_autoencoder", "train_diffusion", "train_age", "train_segmenter"),
     ),
 }

@@ -42,7 +42,10 @@ def chapter(scans: pd.DataFrame, grid: Grid, seed: int) -> str:
         "Good: upright, whole, in the middle, none mirrored."
     )
     text = f"{len(good):,} scans were taken, {int(flagged.sum()):,} of them flagged; {len(bad):,} could not be used."
-    rows = [(name, *(html.number(value, 3) for value in np.quantile(good[column], (0, 0.01, 0.5, 0.99, 1)))) for column, name in MEASURES.items()]
+    rows = [
+        (name, *(html.number(value, 3) for value in np.quantile(good[column], (0, 0.01, 0.5, 0.99, 1))))
+        for column, name in MEASURES.items()
+    ]
     parts = [
         html.paragraph(text),
         html.table(("measure", "lowest", "1 %", "median", "99 %", "highest"), rows),

@@ -3,6 +3,7 @@
 Label maps are deformed and painted at half the grid's spacing where that is coarse, so that images and targets have partial volume.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -25,8 +26,9 @@ THICKEST_MM, ISOTROPIC_MM = 8.0, 4.0  # lowest resolutions
 STRIPPED = 0.25  # share of images without skull (ours)
 
 
-class LabelMap(NamedTuple):
-    """Places in GENERATED [X,Y,Z], uint8, and the matrix [4, 4] from MNI mm to its voxels."""
+@dataclass(frozen=True)
+class LabelMap:
+    """Places in GENERATED [X,Y,Z], uint8, with a rim of background, and the matrix [4, 4] from MNI mm to its voxels."""
 
     index: torch.Tensor
     mni_to_voxel: np.ndarray
@@ -48,7 +50,10 @@ class Draw(NamedTuple):
 
 def label_map(labels: np.ndarray, affine: np.ndarray, mni_to_native: np.ndarray, device: torch.device) -> LabelMap:
     """A label map [X,Y,Z] of generation labels, whose voxels `affine` maps to RAS mm; `mni_to_native` maps MNI mm to those."""
-    return LabelMap(torch.from_numpy(indices(labels)).to(device), np.linalg.inv(affine) @ mni_to_native)
+    shift = np.eye(4)
+    shift[:3, 3] = 1
+    padded = torch.from_numpy(np.pad(indices(labels), 1))  # with background: what lies outside is the nearest voxel of the rim
+    return LabelMap(padded.to(device), shift @ np.linalg.inv(affine) @ mni_to_native)
 
 
 def draw(options: TrainSegmenter, grid: Grid, generator: np.random.Generator) -> Draw:
@@ -76,7 +81,9 @@ def _affine(options: TrainSegmenter, grid: Grid, generator: np.random.Generator)
     linear = turn @ shear @ np.diag(1 + generator.uniform(-options.scaling, options.scaling, 3))
     matrix = np.eye(4)
     matrix[:3, :3] = linear
-    matrix[:3, 3] = np.array(grid.center_mm) - linear @ grid.center_mm + generator.uniform(-options.translation_mm, options.translation_mm, 3)
+    matrix[:3, 3] = (
+        np.array(grid.center_mm) - linear @ grid.center_mm + generator.uniform(-options.translation_mm, options.translation_mm, 3)
+    )
     return matrix
 
 
@@ -118,21 +125,25 @@ def synthesise(source: LabelMap, drawn: Draw, grid: Grid, labels: tuple[int, ...
 def _deformed(source: LabelMap, drawn: Draw, grid: Grid, fold: int) -> torch.Tensor:
     """Places in GENERATED on the grid, divided by `fold`: the nearest voxel of the deformed label map; background outside."""
     device = source.index.device
-    index = [((torch.arange(side * fold, device=device) + 0.5) / fold - 0.5) for side in grid.shape]
-    points = torch.stack(torch.meshgrid(*index, indexing="ij")).flatten(1)
-    points = points * grid.spacing_mm + _tensor(grid.affine[:3, 3:], device)
-    points = points + _displacement(drawn.velocity, grid, [side * fold for side in grid.shape], device).flatten(1)
-    matrix = _tensor(source.mni_to_voxel @ drawn.matrix, device)
-    voxel = (matrix[:3, :3] @ points + matrix[:3, 3:]).round().long()
-    i, j, k = source.index.shape
-    inside = ((voxel >= 0) & (voxel < torch.tensor([[i], [j], [k]], device=device))).all(0)
-    place = (voxel[0] * j + voxel[1]) * k + voxel[2]
-    found = torch.where(inside, source.index.flatten()[place.where(inside, 0)], 0)
-    return found.reshape([side * fold for side in grid.shape]).long()
+    matrix = source.mni_to_voxel @ drawn.matrix
+    voxel = _displacement(drawn.velocity, matrix[:3, :3], grid, fold, device)
+    axes = [
+        ((np.arange(side * fold) + 0.5) / fold - 0.5) * grid.spacing_mm + low
+        for side, low in zip(grid.shape, grid.affine[:3, 3], strict=True)
+    ]
+    for place, (row, side) in enumerate(zip(matrix, source.index.shape, strict=False)):
+        i, j, k = (_tensor(step * axis, device) for step, axis in zip(row, axes, strict=False))
+        voxel[place].add_(i[:, None, None]).add_(j[:, None]).add_(k + float(row[3])).round_().clamp_(0, side - 1)
+    first, second, third = voxel.int()
+    _, j_side, k_side = source.index.shape
+    return source.index.flatten()[first.mul_(j_side).add_(second).mul_(k_side).add_(third)].long()
 
 
-def _displacement(velocity: np.ndarray, grid: Grid, shape: list[int], device: torch.device) -> torch.Tensor:
-    """Displacement [3,i,j,k] in mm: the velocity integrated by scaling and squaring, so that nothing folds (Arsigny et al. 2006)."""
+def _displacement(velocity: np.ndarray, to_voxel: np.ndarray, grid: Grid, fold: int, device: torch.device) -> torch.Tensor:
+    """Displacement [3,i,j,k] in the label map's voxels: the velocity integrated by scaling and squaring, so that nothing folds.
+
+    (Arsigny et al. 2006; on a coarse lattice, from which it is interpolated.)
+    """
     extent_mm = np.array(grid.shape) * grid.spacing_mm
     lattice = np.maximum(2, np.ceil(extent_mm / LATTICE_MM)).astype(int).tolist()
     field = F.interpolate(_tensor(velocity, device)[None], size=lattice, mode="trilinear", align_corners=True) / 2**SQUARINGS
@@ -142,7 +153,8 @@ def _displacement(velocity: np.ndarray, grid: Grid, shape: list[int], device: to
     for _ in range(SQUARINGS):
         where = (identity + field * unit).permute(0, 2, 3, 4, 1).flip(-1)
         field = field + F.grid_sample(field, where, padding_mode="border", align_corners=True)
-    return F.interpolate(field, size=shape, mode="trilinear", align_corners=True)[0]
+    turned = torch.einsum("ab,nbijk->naijk", _tensor(to_voxel, device), field)
+    return F.interpolate(turned, size=[side * fold for side in grid.shape], mode="trilinear", align_corners=True)[0]
 
 
 def _flipped(index: torch.Tensor, flip: bool) -> torch.Tensor:
@@ -165,7 +177,7 @@ def _image(index: torch.Tensor, drawn: Draw, fine_mm: float, fold: int) -> torch
 
 
 def _acquired(image: torch.Tensor, factor: np.ndarray) -> torch.Tensor:
-    """Blurred, sampled at voxels `factor` times as large, and interpolated back, axis by axis; axes that need none of it stay as they are."""
+    """Blurred, sampled at voxels `factor` times as large, and interpolated back, along each axis that is not fine enough."""
     for axis, times in enumerate(factor.tolist()):
         if times > 1:
             image = torch.tensordot(image, _thick(image.shape[axis], times, image.device), dims=([axis], [0])).movedim(-1, axis)
@@ -186,9 +198,9 @@ def _fractions(index: torch.Tensor, labels: tuple[int, ...], fold: int) -> torch
     """How much of every voxel each of the `labels` fills, [L,I,J,K]; a label that is none of them counts as background."""
     shape = [side // fold for side in index.shape]
     channel = _channels(labels).to(index.device)[index]
-    axes = [torch.arange(side, device=index.device) // fold for side in index.shape]
-    voxel = (axes[0][:, None, None] * shape[1] + axes[1][:, None]) * shape[2] + axes[2]
-    counts = torch.bincount((channel * int(np.prod(shape)) + voxel).flatten(), minlength=len(labels) * int(np.prod(shape)))
+    i, j, k = (torch.arange(side, device=index.device) // fold for side in index.shape)
+    place = (channel * shape[0]).add_(i[:, None, None]).mul_(shape[1]).add_(j[:, None]).mul_(shape[2]).add_(k)
+    counts = torch.bincount(place.flatten(), minlength=len(labels) * int(np.prod(shape)))
     return counts.reshape(len(labels), *shape).float() / fold**3
 
 

@@ -23,7 +23,7 @@ def main(
     out: Annotated[Path, typer.Option(help="table of covariates to write")],
     segment: Annotated[list[Path] | None, typer.Option(help="table of volumes of a batch, in the order of the QC tables")] = None,
 ) -> None:
-    """Scans that preprocessing marked bad are left out; the others keep the order of the manifest. Volumes come from where the section says."""
+    """Scans that preprocessing marked bad are left out; the others keep the order of the manifest."""
     options = read_section(section, "covariates").own(Covariates)
     out.parent.mkdir(parents=True, exist_ok=True)  # the volumes' paths lead through it
     if options.volumes == "manifest":

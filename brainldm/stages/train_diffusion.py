@@ -14,7 +14,7 @@ from brainldm.core.covariates import covariate_array, ranges_of
 from brainldm.formats.tables import read_tsv
 from brainldm.formats.volumes import COLUMNS
 from brainldm.models import checkpoint, diffusion
-from brainldm.models.training import Optimizer, batches, make_fabric, run
+from brainldm.models.training import HasState, Optimizer, batches, make_fabric, run
 
 
 def main(
@@ -55,7 +55,8 @@ def main(
     def save() -> None:
         checkpoint.save(out, average.module.state_dict(), network.spec)
 
-    parts, inputs = {"optimizer": optimizer, "average": average}, [section, covariates, latents]
+    parts: dict[str, HasState] = {"optimizer": optimizer, "average": average}
+    inputs = [section, covariates, latents]
     run(step, options.steps, out.with_name("log.csv"), "diffusion", parts, inputs, save, given.seed)
 
 

@@ -93,7 +93,9 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path}: expected a label map, found none that can be read ({error})") from None
     strange = unknown(labels)
     if strange or labels.ndim != 3:
-        raise DataError(f"{path}: expected a 3-D map of SynthSeg's generation labels, found shape {labels.shape} and other labels {strange}")
+        raise DataError(
+            f"{path}: expected a 3-D map of SynthSeg's generation labels, found shape {labels.shape} and other labels {strange}"
+        )
     return labels.astype(np.int32), image.affine
 
 
@@ -120,7 +122,9 @@ def dice_table(
     """Dice of the winning labels on images of maps that were held out: mean, lowest, and the number of images that show the label."""
     scores = torch.cat([_dice(network(images), target) for images, target in batches]).cpu().numpy()
     shown = [scores[:, place][~np.isnan(scores[:, place])] for place in range(len(labels))]
-    rows = [(label, NAMES[label], values.mean(), values.min(), len(values)) for label, values in zip(labels, shown, strict=True) if len(values)]
+    rows = [
+        (label, NAMES[label], values.mean(), values.min(), len(values)) for label, values in zip(labels, shown, strict=True) if len(values)
+    ]
     return pd.DataFrame(rows, columns=["label", "name", "dice", "dice_min", "n"]).round(4)
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from brainldm.core.errors import DataError, ScanError
+from brainldm.core.labels import NAMES
 from brainldm.models import synthseg
-from brainldm.models.synthseg_labels import CLASSES, NAMES, VERSIONS, mirror
+from brainldm.models.synthseg_labels import CLASSES, VERSIONS, mirror
 from brainldm.models.synthseg_network import blur
 
 REFERENCE = Path(__file__).parents[2].parent / "shared/data/synthseg/reference"

@@ -1,4 +1,4 @@
-"""The training loop: it learns a planted answer, repeats itself by seed, goes on where it was killed, and stops at a loss that is not finite."""
+"""The training loop: it learns a planted answer, repeats itself, goes on where it was killed, and stops at a loss that is not finite."""
 
 import csv
 from pathlib import Path
