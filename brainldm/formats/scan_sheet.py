@@ -37,7 +37,7 @@ def chapter(scans: pd.DataFrame, grid: Grid, seed: int) -> str:
     flagged = good["flags"].notna()
     chosen = _chosen(good, seed)
     caption = (
-        f"n = {len(chosen)} of {len(good):,} scans on the grid: first those with flags (lowest similarity first), then others drawn at random. "
+        f"n = {len(chosen)} of {len(good):,} scans on the grid: first those with flags (lowest similarity first), then others, drawn. "
         "Axial, coronal, sagittal; the left edge of the axial and coronal pictures is the subject's left. "
         "Good: upright, whole, in the middle, none mirrored."
     )

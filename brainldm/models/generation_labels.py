@@ -1,4 +1,4 @@
-"""The labels that training images are made from: SynthSeg's 54 generation labels, of which FreeSurfer's own are a part (Billot et al. 2023).
+"""The labels that training images are made from: SynthSeg's 54 generation labels, FreeSurfer's own among them (Billot et al. 2023).
 
 More tissues are drawn than are recognised: lesions, vessels and what lies outside the brain have an intensity of their own.
 """
