@@ -49,12 +49,28 @@ class Cohort(Section):
     noise: Pair = Field(description="standard deviation of the Rician noise, as a fraction of white matter's intensity")
 
 
+class Flags(Section):
+    """Beyond which measures a scan is flagged in the QC table, for a person to look at. No volume depends on them."""
+
+    similarity_below: float = Field(0.78, description="right poses: 0.79 and more for whole heads, 0.9 for brains; wrong ones: up to 0.7")
+    rotation_above_deg: float = Field(40.0, description="heads turn by 30 at most; more is a header that errs about its axes")
+    translation_above_mm: float = Field(80.0, description="scanners centre heads within some centimetres; more is a lost origin")
+    brain_in_scan_below: float = Field(0.97, description="fraction; below, some of the brain was never scanned")
+    head_in_grid_below: float = Field(0.7, description="fraction; a neck outside the box is harmless, half a head is not")
+    brain_median_below: float = Field(0.2, description="of the brain, in [0, 1]: a few bright voxels took the range")
+    brain_spread_below: float = Field(0.1, description="of the brain, 95th less 5th percentile, in [0, 1]: no contrast")
+
+
 class Preprocess(Section):
     """Rigid registration to MNI, resampling to the grid, intensities in [0, 1]."""
 
-    backend: Literal["greedy"] = "greedy"
+    backend: Literal["greedy", "unires"] = Field(
+        "greedy", description="what registers: the embedded picsl-greedy, or UniRes as in the paper"
+    )
+    unires_command: str = Field("unires", description="UniRes' console script, a name or a path")
+    unires_super_resolution: bool = Field(False, description="resample what UniRes reconstructs at 1 mm (hours a scan without a GPU)")
     registration_spacing_mm: float = Field(
-        gt=0, le=6, description="grid of the registration; coarser is cheaper, above 6 mm poses get lost"
+        gt=0, le=6, description="grid of the registration: 2 for real scans; coarser is cheaper and less exact, enough for coarse volumes"
     )
     min_similarity: float = Field(
         0.75, ge=-1, le=1, description="with the template; below it start again, and in the end give the scan up as bad"
@@ -62,6 +78,7 @@ class Preprocess(Section):
     scans_per_batch: int = Field(gt=0)
     intensity_percentiles: Pair = Field(description="of the resampled volume; they become 0 and 1")
     on_bad_scan: Literal["error", "skip"] = "error"
+    flags: Flags = Field(default_factory=Flags)
 
 
 class Training(Section):
@@ -204,7 +221,7 @@ class Config(Section):
     preprocess: Preprocess
     train_segmenter: TrainSegmenter
     segment: Inference
-    covariates: Covariates = Covariates(volumes="segmented")
+    covariates: Covariates = Field(default_factory=Covariates)
     train_autoencoder: TrainAutoencoder
     encode: Inference
     train_diffusion: TrainDiffusion

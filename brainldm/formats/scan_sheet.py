@@ -15,10 +15,11 @@ MEASURES = {
     "similarity": "similarity to the template",
     "rotation_deg": "rotation, degrees",
     "translation_mm": "translation, mm",
-    "brain_in_view": "share of the brain in the scan's field of view",
-    "coverage": "share of the head in the grid's box",
-    "intensity_median": "median intensity of the head",
-    "intensity_p99": "99th percentile of the head's intensity",
+    "brain_in_scan": "share of the brain that the scan shows",
+    "head_in_grid": "share of the scan's head in the grid's box",
+    "intensity_p05": "brain's intensity, 5th percentile",
+    "intensity_p50": "brain's intensity, median",
+    "intensity_p95": "brain's intensity, 95th percentile",
 }
 
 

@@ -39,6 +39,14 @@ def coarsen(volume: np.ndarray, affine: np.ndarray, target_mm: float) -> tuple[n
     return coarse, affine @ coarse_to_fine
 
 
+def in_field(shape: tuple[int, ...], affine: np.ndarray, grid: Grid, grid_to_native: np.ndarray = IDENTITY) -> np.ndarray:
+    """Which voxels [I, J, K] of the grid lie inside the field of view of a scan of this shape and affine."""
+    matrix = np.linalg.inv(affine) @ grid_to_native @ grid.affine
+    index = np.tensordot(matrix[:3, :3], np.indices(grid.shape), axes=1) + matrix[:3, 3].reshape(3, 1, 1, 1)
+    limit = np.array(shape).reshape(3, 1, 1, 1) - 0.5
+    return np.asarray(((index > -0.5) & (index < limit)).all(axis=0))
+
+
 def onto_grid(volume: np.ndarray, affine: np.ndarray, grid: Grid, grid_to_native: np.ndarray = IDENTITY) -> np.ndarray:
     """The volume [X, Y, Z] on the grid, float32 [I, J, K], interpolated once.
 

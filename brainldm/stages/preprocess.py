@@ -1,10 +1,9 @@
-"""Register raw scans rigidly to MNI, resample once onto the grid, scale to [0, 1]; one batch of the manifest per call."""
+"""Register raw scans rigidly to MNI, resample once onto the grid, scale to [0, 1]; one batch per call, one scan at a time."""
 
 import logging
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import pandas as pd
 import typer
 from rich.console import Console
@@ -16,16 +15,17 @@ from brainldm.core.files import read_json, write_json
 from brainldm.core.rows import batch_names
 from brainldm.formats.manifest import Entry, read_manifest
 from brainldm.formats.nifti import encode_volume, quantise, write_bytes
-from brainldm.formats.scan import fingerprint, read_scan
+from brainldm.formats.scan import Scan, fingerprint, read_scan
 from brainldm.formats.tables import write_tsv
+from brainldm.formats.transform import SUFFIX, write_transform
+from brainldm.imaging import unires
 from brainldm.imaging.intensity import to_unit_range
-from brainldm.imaging.quality import coverage, foreground, rotation_deg, shift_mm
-from brainldm.imaging.register import register
+from brainldm.imaging.quality import MEASURES, flags, measure
+from brainldm.imaging.register import Pose, rate, register
 from brainldm.imaging.resample import onto_grid
 
-MEASURES = ["similarity", "rotation_deg", "translation_mm", "coverage", "intensity_p50", "intensity_p99"]
-COLUMNS = [*Entry._fields, "status", "reason", "volume", "transform", *MEASURES]
-NOT_IN_A_VOLUME = {"scans_per_batch", "on_bad_scan"}  # settings on which no volume depends
+COLUMNS = [*Entry._fields, "status", "reason", "volume", "transform", *MEASURES, "flags"]
+NOT_IN_A_VOLUME = {"scans_per_batch", "on_bad_scan", "flags"}  # settings on which no volume depends
 
 
 def main(
@@ -36,6 +36,8 @@ def main(
 ) -> None:
     """A batch that was killed goes on where it stopped: scans that are finished, under these settings, stay as they are."""
     given = read_section(section, "preprocess")
+    if given.own(Preprocess).backend == "unires":
+        unires.find_interpreter(given.own(Preprocess).unires_command)  # before hours are spent
     entries = _batch(manifest, batch, given.own(Preprocess).scans_per_batch)
     console = Console(stderr=True)
     rows = [_row(given, entry, out.parent) for entry in track(entries, f"preprocess {batch}", console=console)]
@@ -53,50 +55,58 @@ def _batch(manifest: Path, batch: str, size: int) -> list[Entry]:
 
 def _row(given: Given, entry: Entry, folder: Path) -> dict[str, Any]:
     """The scan's row of the QC table, once its volume and its transform are written; a bad scan raises or is described, as configured."""
-    volume, transform = f"{entry.name}_T1w.nii.gz", f"{entry.name}_from-MNI152_to-T1w_xfm.json"
+    options = given.own(Preprocess)
+    volume, transform = folder / f"{entry.name}_T1w.nii.gz", folder / f"{entry.name}{SUFFIX}"
     try:
-        measures = _finish(given, entry, folder / volume, folder / transform)
+        measures = _finish(given, entry, volume, transform)
     except ScanError as error:
-        if given.own(Preprocess).on_bad_scan == "error":
+        if options.on_bad_scan == "error":
             raise
         logging.warning("left out: %s", error)
         return {**entry._asdict(), "status": "bad", "reason": " ".join(str(error).split())}
-    return {**entry._asdict(), "status": "ok", "volume": volume, "transform": transform, **measures}
+    raised = ";".join(flags(measures, options.flags)) or None
+    return {**entry._asdict(), "status": "ok", "volume": volume.name, "transform": transform.name, **measures, "flags": raised}
 
 
 def _finish(given: Given, entry: Entry, volume: Path, transform: Path) -> dict[str, float]:
-    """Measures of a scan: from its transform file if that was written for this scan and these settings, else by doing the work."""
+    """Measures of a scan: from its journal if that was written for this scan and these settings, else by doing the work.
+
+    The journal, a JSON file beside the transform, is the first to go and the last to come: where it stands, the scan is finished.
+    """
+    journal = transform.with_suffix(".json")
     settings = {"seed": given.seed, "grid": given.grid.model_dump(mode="json")}
     settings |= given.own(Preprocess).model_dump(mode="json", exclude=NOT_IN_A_VOLUME)
     made_from = {"t1w_sha256": fingerprint(entry.t1w), "settings": settings}
-    if transform.exists() and volume.exists():
-        done = read_json(transform)
+    if all(path.exists() for path in (journal, volume, transform)):
+        done = read_json(journal)
         if done["made_from"] == made_from:
             return dict(done["measures"])
-    mni_to_native, measures = _preprocess(given, entry.t1w, volume)
-    write_json(transform, {"mni_to_native": mni_to_native.tolist(), "measures": measures, "made_from": made_from})
+    for left in [journal, *volume.parent.glob(f".tmp*.{entry.name}_*")]:  # temporary files of a killed run
+        left.unlink(missing_ok=True)
+    measures = _preprocess(given, entry.t1w, volume, transform)
+    write_json(journal, {"measures": measures, "made_from": made_from})
     return measures
 
 
-def _preprocess(given: Given, t1w: Path, out: Path) -> tuple[np.ndarray, dict[str, float]]:
-    """Write the volume of a scan; its transform [4, 4], RAS mm of MNI to RAS mm of the scan, and its measures."""
+def _preprocess(given: Given, t1w: Path, out: Path, transform: Path) -> dict[str, float]:
+    """Write the volume and the transform of a scan; its measures."""
     options = given.own(Preprocess)
     scan = read_scan(t1w)
-    pose = register(*scan, options.registration_spacing_mm, options.min_similarity, given.seed)
+    pose, resampled = _pose(options, scan, given.seed, str(t1w))
     if pose.similarity < options.min_similarity:
         raise ScanError(
             f"{t1w}: expected a head that resembles the MNI152 template, found a similarity of {pose.similarity:.2f} at the best pose, "
             f"below preprocess.min_similarity {options.min_similarity}"
         )
-    volume = to_unit_range(onto_grid(*scan, given.grid, pose.mni_to_native), options.intensity_percentiles, str(t1w))
+    volume = to_unit_range(onto_grid(*resampled, given.grid, pose.mni_to_native), options.intensity_percentiles, str(t1w))
     write_bytes(out, encode_volume(quantise(volume), given.grid, "brainldm preprocess"))
-    p50, p99 = np.percentile(volume[foreground(volume)], [50, 99])
-    values = (
-        pose.similarity,
-        rotation_deg(pose.mni_to_native),
-        shift_mm(pose.mni_to_native, given.grid.center_mm),
-        coverage(*scan, given.grid, pose.mni_to_native),
-        p50,
-        p99,
-    )
-    return pose.mni_to_native, {name: round(float(value), 4) for name, value in zip(MEASURES, values, strict=True)}
+    write_transform(transform, pose.mni_to_native)
+    return measure(*scan, pose, given.grid, volume)
+
+
+def _pose(options: Preprocess, scan: Scan, seed: int, name: str) -> tuple[Pose, Scan]:
+    """The scan's pose by the configured backend, and what to resample: the scan, or UniRes' super-resolved one in the same space."""
+    if options.backend == "unires":
+        found = unires.register(*scan, options.unires_command, options.unires_super_resolution, name)
+        return rate(*scan, found.mni_to_native), Scan(found.volume, found.affine)
+    return register(*scan, options.registration_spacing_mm, options.min_similarity, seed), scan

@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from brainldm.core.grid import Grid
 from brainldm.imaging.mni152 import read_map
-from brainldm.imaging.register import register, similarity
+from brainldm.imaging.register import rate, register
 from brainldm.imaging.resample import onto_grid
 
 SPACING_MM = 4.0
@@ -76,16 +76,39 @@ def test_the_same_seed_gives_the_same_pose_to_the_last_bit(capfd: pytest.Capture
 
 
 def test_a_start_that_falls_short_is_followed_by_wider_ones() -> None:
-    volume, grid = _planted(_pose((90, 0, 0), (10, 0, 10)), 4.0)
+    volume, grid = _planted(_pose((120, 0, 0), (10, 0, 10)), 4.0)
     lost = register(volume, grid.affine, 5.0, -1.0, seed=1)
     again = register(volume, grid.affine, 5.0, 0.9, seed=1)
     assert lost.similarity < 0.7 < again.similarity
-    assert _error_mm(_pose((90, 0, 0), (10, 0, 10)), again.mni_to_native) < 1
+    assert _error_mm(_pose((120, 0, 0), (10, 0, 10)), again.mni_to_native) < 1
 
 
 def test_similarity_tells_right_poses_from_wrong_ones() -> None:
     volume, grid = _planted(np.eye(4), 4.0)
     half_turns = [_pose(turn, (0, 0, 0)) for turn in ((180, 0, 0), (0, 180, 0), (0, 0, 180))]
-    assert similarity(volume, grid.affine, np.eye(4))[0] > 0.95
-    assert max(similarity(volume, grid.affine, pose)[0] for pose in half_turns) < 0.7
-    assert similarity(volume, grid.affine, _pose((0, 0, 0), (500, 0, 0)))[0] == 0
+    assert rate(volume, grid.affine, np.eye(4)).similarity > 0.95
+    assert max(rate(volume, grid.affine, pose).similarity for pose in half_turns) < 0.7
+    assert rate(volume, grid.affine, _pose((0, 0, 0), (500, 0, 0))).similarity == 0
+
+
+@pytest.mark.parametrize("size", [0.9, 1.0, 1.1])
+def test_the_size_of_the_head_is_found_and_does_not_move_the_pose(size: float) -> None:
+    pose = _pose((10, -5, 15), (5, 8, -6))
+    volume, grid = _planted(pose, 3.0)
+    about = np.eye(4)
+    about[:3, 3] = (pose @ [*CENTER_MM, 1])[:3] * (1 - size)
+    scaled = np.diag([size, size, size, 1.0])
+    found = register(volume, about @ scaled @ grid.affine, SPACING_MM, 0.7, seed=1)
+    assert found.head_size == pytest.approx(size)
+    assert _error_mm(pose, found.mni_to_native) < 1
+
+
+@pytest.mark.parametrize("cut", [np.s_[:, :, 18:], np.s_[:, :, :-18], np.s_[:, 16:]], ids=["no lowest quarter", "no top", "no back"])
+def test_a_cropped_field_of_view_is_no_obstacle(cut: tuple[slice, ...]) -> None:
+    pose = _pose((-10, 12, 8), (5, -4, 6))
+    volume, grid = _planted(pose, 3.0)
+    affine = grid.affine.copy()
+    affine[:3, 3] += [3.0 * (part.start or 0) for part in (*cut, slice(None))[:3]]
+    found = register(volume[cut], affine, SPACING_MM, 0.7, seed=1)
+    assert _error_mm(pose, found.mni_to_native) < 1.5
+    assert found.similarity > 0.85

@@ -5,8 +5,7 @@ from scipy.spatial.transform import Rotation
 from brainldm.core.errors import ScanError
 from brainldm.core.grid import Grid
 from brainldm.imaging.intensity import to_unit_range
-from brainldm.imaging.quality import coverage, foreground, rotation_deg, shift_mm
-from brainldm.imaging.resample import coarsen, onto_grid
+from brainldm.imaging.resample import coarsen, in_field, onto_grid
 
 GRID = Grid(shape=(20, 24, 18), spacing_mm=2.0, center_mm=(3.0, -5.0, 7.0))
 
@@ -85,19 +84,12 @@ def test_two_percentiles_become_zero_and_one() -> None:
         to_unit_range(np.ones((4, 4, 4)), (0, 99), "a scan")
 
 
-def test_measures_of_a_planted_pose() -> None:
-    pose = np.eye(4)
-    pose[:3, :3] = Rotation.from_rotvec(np.radians(25) * np.array([0.6, 0, 0.8])).as_matrix()
-    pose[:3, 3] = np.array(GRID.center_mm) - pose[:3, :3] @ GRID.center_mm + (3, 0, 4)
-    assert rotation_deg(pose) == pytest.approx(25)
-    assert shift_mm(pose, GRID.center_mm) == pytest.approx(5)
-
-
-def test_coverage_is_the_share_of_the_head_inside_the_box() -> None:
-    head = np.zeros(GRID.shape, np.float32)
-    head[5:15, 5:15, 5:15] = 1
-    assert foreground(head).sum() == 1000
-    for voxels, share in [(0, 1.0), (5, 1.0), (8, 0.7), (12, 0.3), (30, 0.0)]:
-        away = np.eye(4)
-        away[0, 3] = voxels * GRID.spacing_mm
-        assert coverage(head, GRID.affine, GRID, away) == pytest.approx(share)
+def test_the_field_of_view_is_where_the_scan_has_voxels() -> None:
+    assert in_field(GRID.shape, GRID.affine, GRID).all()
+    cut = in_field((10, 24, 18), GRID.affine, GRID)
+    assert cut[:10].all()
+    assert not cut[10:].any()
+    away = np.eye(4)
+    away[2, 3] = -4 * GRID.spacing_mm
+    assert in_field(GRID.shape, GRID.affine, GRID, away)[:, :, 4:].all()
+    assert not in_field(GRID.shape, GRID.affine, GRID, away)[:, :, :4].any()
