@@ -78,7 +78,7 @@ class Preprocess(Section):
     scans_per_batch: int = Field(gt=0)
     intensity_percentiles: Pair = Field(description="of the resampled volume; they become 0 and 1")
     on_bad_scan: Literal["error", "skip"] = "error"
-    flags: Flags = Field(default_factory=Flags)
+    flags: Flags = Flags()
 
 
 class Training(Section):
@@ -221,7 +221,7 @@ class Config(Section):
     preprocess: Preprocess
     train_segmenter: TrainSegmenter
     segment: Inference
-    covariates: Covariates = Field(default_factory=Covariates)
+    covariates: Covariates = Covariates()
     train_autoencoder: TrainAutoencoder
     encode: Inference
     train_diffusion: TrainDiffusion
