@@ -16,8 +16,10 @@ from brainldm.core.config import parse, section_json
 from brainldm.core.errors import DataError
 from brainldm.core.files import sha256
 from brainldm.core.rows import participant_id
-from brainldm.formats import evaluation
+from brainldm.formats import evaluation, scan_sheet
 from brainldm.formats.checksums import write_checksums
+from brainldm.formats.nifti import encode_volume, quantise, write_bytes
+from brainldm.formats.tables import write_tsv
 from brainldm.metrics import summary
 from brainldm.stages.report import contents, main, read_log
 
@@ -104,11 +106,27 @@ def write_inputs(folder: Path, found: evaluation.Evaluation) -> dict[str, object
     (release / "planted.torrent").write_bytes(b"d1:ae")
     return {
         "section": section,
+        "qc": [write_qc(folder / "preprocess/000")],
         "evaluate": folder / "evaluate" / "report.json",
         "log": logs,
         "release": release / "checksums.sha256",
         "out": folder / "report.html",
     }
+
+
+def write_qc(folder: Path) -> Path:
+    """Thirty scans: the last is bad, the two before it are flagged."""
+    grid, generator = CONFIG.grid, np.random.default_rng(8)
+    table = pd.DataFrame({"participant_id": [f"sub-{index:02d}" for index in range(30)], "status": "ok", "reason": None})
+    table["volume"] = [f"{name}_T1w.nii.gz" for name in table["participant_id"]]
+    for name in table["volume"]:
+        write_bytes(folder / name, encode_volume(quantise(generator.random(grid.shape)), grid, "test"))
+    measures = {name: generator.random(30) for name in scan_sheet.MEASURES}
+    table = table.assign(flags=None, **measures)
+    table.loc[27:28, "flags"] = ["low_similarity", "dark_brain;flat_brain"]
+    table.loc[29, ["status", "reason", "volume", *scan_sheet.MEASURES]] = ["bad", "expected a head, found <nothing>", *[None] * 9]
+    write_tsv(folder / "qc.tsv", table)
+    return folder / "qc.tsv"
 
 
 def random_volumes() -> dict[str, np.ndarray]:
@@ -167,7 +185,7 @@ def test_the_page_asks_the_network_for_nothing(page: tuple[Page, str, Path]) -> 
 def test_every_picture_decodes_and_every_svg_parses(page: tuple[Page, str, Path]) -> None:
     parsed, text, _ = page
     pictures = [address for address in parsed.addresses if address.startswith("data:")]
-    assert len(pictures) == 3 + 3 + 4 + 2 + 2 * (5 + 5)
+    assert len(pictures) == 3 + 3 + 4 + 2 + 2 * (5 + 5) + scan_sheet.SHOWN
     for picture in pictures:
         assert min(matplotlib.image.imread(io.BytesIO(base64.b64decode(picture.split(",")[1]))).shape) > 0
     svgs = [f"<svg{part.split('</svg>')[0]}</svg>" for part in text.split("<svg")[1:]]
@@ -207,3 +225,13 @@ def test_a_log_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("loss\n1\n")
     with pytest.raises(DataError, match="step and seconds"):
         read_log(tmp_path / "log.csv")
+
+
+def test_flagged_scans_come_first_and_bad_ones_are_named(tmp_path: Path) -> None:
+    scans = scan_sheet.read_batches([write_qc(tmp_path / "000")])
+    chapter = scan_sheet.chapter(scans, CONFIG.grid, SEED)
+    assert "29 scans were taken, 2 of them flagged; 1 could not be used." in chapter
+    assert "found &lt;nothing&gt;" in chapter
+    shown = [part.split(",")[0] for part in chapter.split("<figcaption>")[1:]]
+    assert set(shown[:2]) == {"sub-27", "sub-28"}
+    assert len(shown) == len(set(shown)) == scan_sheet.SHOWN
