@@ -101,11 +101,15 @@ class TrainSegmenter(Training):
     label_maps: str | None = Field(None, description="folder of label maps, or a TSV of them; none: those of the embedded cohort")
     align: bool = Field(description="register the label maps to MNI first; those of the embedded cohort lie there")
     held_out_maps: int = Field(ge=1, description="label maps kept for the test, the last ones")
+    dice_weight: float = Field(
+        1.0, ge=0, description="of the soft Dice beside the cross-entropy, which alone gives unbiased volumes (ours)"
+    )
     any_contrast: float = Field(ge=0, le=1, description="share of images of any contrast; the others are T1w-like. SynthSeg: 1")
     rotation_deg: float = Field(15.0, ge=0, description="at most, about each axis (SynthSeg)")
     scaling: float = Field(0.2, ge=0, lt=1, description="1 +- at most this, along each axis (SynthSeg)")
     translation_mm: float = Field(5.0, ge=0, description="at most, along each axis (ours; SynthSeg crops at random)")
     warp_mm: float = Field(4.0, ge=0, description="highest standard deviation of the velocity field (SynthSeg)")
+    thickest_mm: float = Field(8.0, ge=1, description="largest distance of slices (SynthSeg)")
     bias: float = Field(0.7, ge=0, description="highest standard deviation of the log of the bias field's control points (SynthSeg)")
     gamma: float = Field(0.5, ge=0, description="standard deviation of the log of the exponent of intensities (SynthSeg)")
 

@@ -22,7 +22,7 @@ LATTICE_MM = 8.0  # on which the velocity field is integrated
 SQUARINGS = 5
 STD = 0.12  # SynthSeg: 30 of 250, the highest standard deviation within a tissue over the highest mean
 BRIGHTEST = 1.2  # SynthSeg: clipped at 300 of 250
-THICKEST_MM, ISOTROPIC_MM = 8.0, 4.0  # lowest resolutions
+ISOTROPIC_MM = 4.0  # lowest isotropic resolution
 STRIPPED = 0.25  # share of images without skull (ours)
 
 
@@ -45,6 +45,7 @@ class Draw(NamedTuple):
     bias: np.ndarray
     gamma: float
     resolution_mm: np.ndarray
+    thickness_mm: np.ndarray
     seed: int
 
 
@@ -61,6 +62,7 @@ def draw(options: TrainSegmenter, grid: Grid, generator: np.random.Generator) ->
     extent_mm = np.array(grid.shape) * grid.spacing_mm
     warp, bias = (np.maximum(2, np.ceil(extent_mm * density)).astype(int) for density in (WARP_POINTS, BIAS_POINTS))
     means, stds = _appearance(generator.random() < options.any_contrast, generator)
+    resolution_mm, thickness_mm = _resolution_mm(options.thickest_mm, generator)
     return Draw(
         matrix=_affine(options, grid, generator),
         velocity=generator.standard_normal((3, *warp)) * generator.uniform(0, options.warp_mm),
@@ -69,7 +71,8 @@ def draw(options: TrainSegmenter, grid: Grid, generator: np.random.Generator) ->
         stds=stds,
         bias=generator.standard_normal(bias) * generator.uniform(0, options.bias) * (generator.random() < 0.95),
         gamma=float(np.exp(generator.normal(0, options.gamma))),
-        resolution_mm=_resolution_mm(generator),
+        resolution_mm=resolution_mm,
+        thickness_mm=thickness_mm,
         seed=int(generator.integers(1 << 62)),
     )
 
@@ -105,14 +108,14 @@ def _appearance(anything: bool, generator: np.random.Generator) -> tuple[np.ndar
     return means, stds
 
 
-def _resolution_mm(generator: np.random.Generator) -> np.ndarray:
-    """Voxel size of the acquisition: 1 mm in 5 %, isotropic in 10 %, else thick along one axis."""
+def _resolution_mm(thickest_mm: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Distance and thickness of an acquisition's slices along each axis: 1 mm in 5 %, isotropic in 10 %, else thick along one axis."""
     kind, size = generator.random(), np.ones(3)
     if 0.05 < kind < 0.15:
-        size[:] = generator.uniform(1, ISOTROPIC_MM)
+        size[:] = generator.uniform(1, min(ISOTROPIC_MM, thickest_mm))
     elif kind >= 0.15:
-        size[generator.integers(3)] = generator.uniform(1, THICKEST_MM)
-    return size
+        size[generator.integers(3)] = generator.uniform(1, thickest_mm)
+    return size, generator.uniform(1, size)
 
 
 def synthesise(source: LabelMap, drawn: Draw, grid: Grid, labels: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -171,26 +174,26 @@ def _image(index: torch.Tensor, drawn: Draw, fine_mm: float, fold: int) -> torch
     gain = F.interpolate(_tensor(drawn.bias, device)[None, None], size=index.shape, mode="trilinear", align_corners=True)[0, 0]
     image = (image * gain.exp()).clamp(0, BRIGHTEST)
     image = ((image - image.min()) / (image.max() - image.min()).clamp(min=1e-3)) ** drawn.gamma
-    image = F.avg_pool3d(_acquired(image, drawn.resolution_mm / fine_mm)[None], fold)
+    image = F.avg_pool3d(_acquired(image, drawn.resolution_mm / fine_mm, drawn.thickness_mm / fine_mm)[None], fold)
     low, high = image.min(), _quantile(image, 0.998)
     return ((image - low) / (high - low).clamp(min=1e-3)).clamp(0, 1)
 
 
-def _acquired(image: torch.Tensor, factor: np.ndarray) -> torch.Tensor:
-    """Blurred, sampled at voxels `factor` times as large, and interpolated back, along each axis that is not fine enough."""
-    for axis, times in enumerate(factor.tolist()):
-        if times > 1:
-            image = torch.tensordot(image, _thick(image.shape[axis], times, image.device), dims=([axis], [0])).movedim(-1, axis)
+def _acquired(image: torch.Tensor, distance: np.ndarray, thickness: np.ndarray) -> torch.Tensor:
+    """In slices of this distance and thickness, in voxels, and interpolated back, along each axis where they are more than one."""
+    for axis, (apart, thick) in enumerate(zip(distance.tolist(), thickness.tolist(), strict=True)):
+        if apart > 1:
+            image = torch.tensordot(image, _slices(image.shape[axis], apart, thick, image.device), dims=([axis], [0])).movedim(-1, axis)
     return image
 
 
-def _thick(side: int, times: float, device: torch.device) -> torch.Tensor:
-    """What an acquisition at voxels `times` as large does to a line of `side` voxels, as a matrix [side, side]."""
-    sigma = 0.75 * times
+def _slices(side: int, apart: float, thick: float, device: torch.device) -> torch.Tensor:
+    """What slices, their distance and thickness in voxels, do to a line of `side` voxels, as a matrix [side, side]."""
+    sigma = 0.75 * thick
     taps = torch.arange(-int(3 * sigma) - 1, int(3 * sigma) + 2, device=device)
     kernel = torch.softmax(-(taps**2) / (2 * sigma**2), 0)
     blurred = F.conv1d(torch.eye(side, device=device)[:, None], kernel[None, None], padding=len(taps) // 2)
-    coarse = F.interpolate(blurred, size=max(2, round(side / times)), mode="linear")
+    coarse = F.interpolate(blurred, size=max(2, round(side / apart)), mode="linear")
     return F.interpolate(coarse, size=side, mode="linear")[:, 0]
 
 

@@ -51,7 +51,7 @@ def main(
         chosen = [train[place] for place in generator.integers(len(train), size=options.batch_size)]
         images, target = images_of(chosen, options, given.grid, told_apart, generator)
         cross_entropy, dice = losses(optimizer.network(images), target)
-        optimizer.step(cross_entropy + 0.2 * dice)
+        optimizer.step(cross_entropy + options.dice_weight * dice)
         return {"cross_entropy": cross_entropy, "dice": dice}
 
     def save() -> None:

@@ -90,8 +90,8 @@ def test_t1w_draws_keep_the_order_of_tissues_and_others_do_not() -> None:
 
 def test_a_thick_slice_blurs_one_axis_only() -> None:
     source, sharp = phantom(), drawn(5, **STILL)
-    sharp = sharp._replace(stds=np.zeros_like(sharp.stds), resolution_mm=np.ones(3))
-    thick = sharp._replace(resolution_mm=np.array([1.0, 1.0, 20.0]))
+    sharp = sharp._replace(stds=np.zeros_like(sharp.stds), resolution_mm=np.ones(3), thickness_mm=np.ones(3))
+    thick = sharp._replace(resolution_mm=np.array([1.0, 1.0, 20.0]), thickness_mm=np.array([1.0, 1.0, 20.0]))
     one, other = (synthesise(source, each, GRID, DEMO)[0][0] for each in (sharp, thick))
     assert torch.allclose(one.mean(2) / one.mean(), other.mean(2) / other.mean(), atol=0.15)
     assert other.diff(dim=2).abs().mean() < 0.8 * one.diff(dim=2).abs().mean()
