@@ -52,13 +52,15 @@ class Cohort(Section):
 class Flags(Section):
     """Beyond which measures a scan is flagged in the QC table, for a person to look at. No volume depends on them."""
 
-    similarity_below: float = Field(0.78, description="right poses: 0.79 and more for whole heads, 0.9 for brains; wrong ones: up to 0.7")
-    rotation_above_deg: float = Field(40.0, description="heads turn by 30 at most; more is a header that errs about its axes")
-    translation_above_mm: float = Field(80.0, description="scanners centre heads within some centimetres; more is a lost origin")
-    brain_in_scan_below: float = Field(0.97, description="fraction; below, some of the brain was never scanned")
-    head_in_grid_below: float = Field(0.7, description="fraction; a neck outside the box is harmless, half a head is not")
-    brain_median_below: float = Field(0.2, description="of the brain, in [0, 1]: a few bright voxels took the range")
-    brain_spread_below: float = Field(0.1, description="of the brain, 95th less 5th percentile, in [0, 1]: no contrast")
+    similarity_below: float = Field(
+        default=0.78, description="right poses: 0.79 and more for whole heads, 0.9 for brains; wrong ones: up to 0.7"
+    )
+    rotation_above_deg: float = Field(default=40.0, description="heads turn by 30 at most; more is a header that errs about its axes")
+    translation_above_mm: float = Field(default=80.0, description="scanners centre heads within some centimetres; more is a lost origin")
+    brain_in_scan_below: float = Field(default=0.97, description="fraction; below, some of the brain was never scanned")
+    head_in_grid_below: float = Field(default=0.7, description="fraction; a neck outside the box is harmless, half a head is not")
+    brain_median_below: float = Field(default=0.2, description="of the brain, in [0, 1]: a few bright voxels took the range")
+    brain_spread_below: float = Field(default=0.1, description="of the brain, 95th less 5th percentile, in [0, 1]: no contrast")
 
 
 class Preprocess(Section):

@@ -1,5 +1,4 @@
 import gzip
-import json
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as sitk
 from nibabel.orientations import axcodes2ornt, ornt_transform
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
@@ -18,12 +18,14 @@ from brainldm.core.errors import DataError, ScanError
 from brainldm.core.files import write_json
 from brainldm.core.grid import Grid
 from brainldm.formats.nifti import read_volume
+from brainldm.formats.transform import read_transform
 from brainldm.imaging.mni152 import read_map
 from brainldm.imaging.resample import onto_grid
 from brainldm.stages.preprocess import main
 
 GRID = Grid(shape=(32, 40, 32), spacing_mm=5.0, center_mm=(0.0, -17.0, 6.0))
 RIGHT_FRONT_MM = np.array([35.0, 25.0, 10.0])  # where a bright ball marks the side: the template itself is symmetric
+TRANSFORM = "sub-1_from-T1w_to-MNI152_mode-image_xfm.txt"
 ORIENTATIONS = ("RAS", "LPI", "PSR")
 
 
@@ -88,7 +90,7 @@ def test_every_scan_lies_on_the_grid_in_one_pose_with_its_right_side_right(finis
     study, table = finished
     assert (table["status"] == "ok").all()
     assert (table["similarity"] > 0.9).all()
-    assert (table["coverage"] > 0.99).all()
+    assert (table["head_in_grid"] > 0.99).all()
     volumes = [read_volume(study.out.parent / name, GRID) for name in table["volume"]]
     for volume in volumes:
         assert (volume.min(), volume.max()) == (0, 1)
@@ -101,10 +103,51 @@ def test_every_scan_lies_on_the_grid_in_one_pose_with_its_right_side_right(finis
 def test_the_transform_maps_mni_to_the_scan(finished: tuple[_Study, pd.DataFrame]) -> None:
     study, table = finished
     for index, name in enumerate(table["transform"]):
-        mni_to_native = np.array(json.loads((study.out.parent / name).read_text())["mni_to_native"])
+        mni_to_native = read_transform(study.out.parent / name)
         image = nib.load(study.scan(index))
         i, j, k = np.rint(np.linalg.inv(image.affine) @ mni_to_native @ [*RIGHT_FRONT_MM, 1])[:3].astype(int)
         assert image.get_fdata()[i, j, k] > 300
+
+
+def test_itk_resamples_the_scan_to_our_volume_and_back_with_the_saved_transform(finished: tuple[_Study, pd.DataFrame]) -> None:
+    study, table = finished
+    for index, (volume_name, transform_name) in enumerate(zip(table["volume"], table["transform"], strict=True)):
+        native = sitk.ReadImage(str(study.scan(index)), sitk.sitkFloat32)
+        volume = sitk.ReadImage(str(study.out.parent / volume_name), sitk.sitkFloat32)
+        transform = sitk.ReadTransform(str(study.out.parent / transform_name))
+        assert _correlation(sitk.Resample(native, volume, transform), volume) > 0.99
+        assert _correlation(sitk.Resample(volume, native, transform.GetInverse()), native) > 0.98
+        for axis in range(3):  # half a voxel away it fits worse: the best fit lies nearer than that
+            for side in (-0.5, 0.5):
+                offset = [side * GRID.spacing_mm if axis == moved else 0.0 for moved in range(3)]
+                moved = sitk.CompositeTransform([transform, sitk.TranslationTransform(3, offset)])
+                moved_fit, fit = (_correlation(sitk.Resample(native, volume, each), volume) for each in (moved, transform))
+                assert moved_fit < fit
+
+
+def _correlation(one: sitk.Image, other: sitk.Image) -> float:
+    return float(np.corrcoef(sitk.GetArrayViewFromImage(one).ravel(), sitk.GetArrayViewFromImage(other).ravel())[0, 1])
+
+
+def test_a_threshold_flags_scans_and_changes_nothing_but_the_table(study: _Study) -> None:
+    assert study.run()["flags"].isna().all()
+    before = study.written()
+    table = study.run(flags={"similarity_below": 1.0, "head_in_grid_below": 1.1})
+    assert (table["flags"] == "low_similarity;head_cut_by_grid").all()
+    assert (table["status"] == "ok").all()
+    assert {name for name, written in study.written().items() if written != before[name]} == {"qc.tsv"}
+
+
+def test_a_kill_between_volume_and_journal_leaves_no_stale_pair(study: _Study) -> None:
+    study.run()
+    first = study.written()
+    (study.out.parent / ".tmp1.sub-0_T1w.nii.gz").write_bytes(b"half")
+    for name in first:
+        if name.startswith("sub-0") and name.endswith(".json"):
+            (study.out.parent / name).unlink()  # as a run under other settings does before it touches the volume
+    (study.out.parent / "sub-0_T1w.nii.gz").write_bytes(b"another setting's")
+    study.run()
+    assert {name: content for name, (_, content) in study.written().items()} == {name: content for name, (_, content) in first.items()}
 
 
 def test_a_bad_scan_stops_the_batch_and_a_restart_keeps_what_was_finished(study: _Study) -> None:
@@ -114,7 +157,7 @@ def test_a_bad_scan_stops_the_batch_and_a_restart_keeps_what_was_finished(study:
         study.run()
     assert not study.out.exists()
     before = study.written()
-    assert len(before) == 4
+    assert len(before) == 6
     study.scan(2).write_bytes(whole)
     table = study.run()
     assert (table["status"] == "ok").all()
@@ -138,9 +181,11 @@ def test_another_scan_or_another_setting_is_worked_on_anew_and_nothing_else(stud
     study.run(on_bad_scan="skip", scans_per_batch=4)
     second = study.written()
     renewed = {name for name in first if first[name] != second[name]}
-    assert renewed == {"qc.tsv", "sub-1_T1w.nii.gz", "sub-1_from-MNI152_to-T1w_xfm.json"}
+    assert renewed == {"qc.tsv", "sub-1_T1w.nii.gz", "sub-1_from-T1w_to-MNI152_mode-image_xfm.json", TRANSFORM}
     study.run(intensity_percentiles=[0.0, 95.0])
-    assert all(second[name][1] != content for name, (_, content) in study.written().items() if name != "qc.tsv")
+    third = study.written()
+    assert all(second[name][1] != third[name][1] for name in third if name.endswith((".gz", ".json")))
+    assert all(second[name][1] == third[name][1] for name in third if name.endswith(".txt"))
 
 
 def test_batches_share_the_manifest_out(study: _Study) -> None:

@@ -1,0 +1,81 @@
+"""A batch killed half-way and started again: finished scans stay as they are, none is half-written."""
+
+import gzip
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainldm.core.config import Cohort, Preprocess
+from brainldm.core.files import write_json
+from brainldm.core.grid import Grid
+from brainldm.formats.nifti import encode_native, read_volume, write_bytes
+from brainldm.imaging.anatomy import anatomy_of
+from brainldm.imaging.native import acquire
+from brainldm.imaging.population import draw_subject
+
+N_SCANS = 20
+GRID = Grid(shape=(20, 24, 20), spacing_mm=8.0, center_mm=(0.0, -17.0, 7.0))
+COHORT = Cohort(
+    n_subjects=N_SCANS,
+    n_label_maps=1,
+    held_out_fraction=0.25,
+    spacing_mm=(4, 5),
+    thick_slice_fraction=0,
+    thick_slice_mm=(4, 6),
+    noise=(0.01, 0.03),
+)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """Twenty demo scans with their manifest; the command that preprocesses them into tmp_path/out."""
+    lines = ["participant_id\tt1w\tage_years\tsex\tsplit"]
+    for index in range(N_SCANS):
+        subject = draw_subject(COHORT, 3, index)
+        native = acquire(anatomy_of(subject.brain), subject.acquisition)
+        write_bytes(tmp_path / f"{index}.nii.gz", encode_native(native.t1w, native.affine, "demo"))
+        lines.append(f"{subject.participant_id}\t{index}.nii.gz\t{subject.age_years}\t{subject.sex}\t{subject.split}")
+    (tmp_path / "manifest.tsv").write_text("\n".join([*lines, ""]))
+    own = Preprocess(registration_spacing_mm=4.0, scans_per_batch=N_SCANS, intensity_percentiles=(0.0, 99.8))
+    grid, values = GRID.model_dump(mode="json"), own.model_dump(mode="json")
+    write_json(tmp_path / "section.json", {"stage": "preprocess", "seed": 1, "precision": "32-true", "grid": grid, "section": values})
+    options = {"--section": "section.json", "--manifest": "manifest.tsv", "--out": "out/qc.tsv"}
+    paths = [str(word) for option, name in options.items() for word in (option, tmp_path / name)]
+    return [sys.executable, "-m", "brainldm", "preprocess", *paths, "--batch", "000"]
+
+
+def _written(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.glob("sub-*")}
+
+
+def test_finished_scans_survive_a_kill_and_are_not_redone(command: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("*.json"))) < N_SCANS // 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    before = _written(out)
+    finished = {name.removesuffix("_from-T1w_to-MNI152_mode-image_xfm.json") for name in before if name.endswith(".json")}
+    assert N_SCANS // 2 <= len(finished) < N_SCANS
+    assert not (out / "qc.tsv").exists()
+    for name, (_, content) in before.items():
+        if name.endswith(".gz"):
+            nib.Nifti1Image.from_bytes(gzip.decompress(content))
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = _written(out)
+    kept = {name: written for name, written in before.items() if name.split("_")[0] in finished}
+    assert {name: after[name] for name in kept} == kept
+    assert not list(out.glob(".tmp*"))
+    table = pd.read_csv(out / "qc.tsv", sep="\t")
+    assert len(table) == N_SCANS
+    assert (table["status"] == "ok").all()
+    assert all(np.ptp(read_volume(out / name, GRID)) == 1 for name in table["volume"])
