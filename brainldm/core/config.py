@@ -92,6 +92,7 @@ class Training(Section):
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(0.0, ge=0)
     gradient_clip: float = Field(1.0, gt=0)
+    save_every_s: float = Field(300.0, ge=0, description="between saved states, from which a training that was ended goes on")
 
 
 class TrainSegmenter(Training):

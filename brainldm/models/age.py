@@ -64,17 +64,16 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-def augment(images: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
-    """Slight blur, contrast and noise, so that the model reads anatomy and not sharpness; no shifts, because scans are registered."""
-    n = len(images)
-    blur, gain, noise = (
-        torch.from_numpy(generator.uniform(low, high, (n, 1, 1, 1, 1)).astype(np.float32)).to(images.device)
-        for low, high in ((0, 0.08), (0.97, 1.03), (0, 0.01))
-    )
-    for axis in (2, 3, 4):
-        images = (images + blur * (torch.roll(images, 1, axis) + torch.roll(images, -1, axis))) / (1 + 2 * blur)
-    seeded = torch.Generator(images.device).manual_seed(int(generator.integers(1 << 62)))
-    return images * gain + noise * torch.randn(images.shape, generator=seeded, device=images.device)
+def augment(image: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+    """Slight blur, contrast and noise of an image [1,I,J,K], so that the model reads anatomy and not sharpness.
+
+    No shifts, because scans are registered; nothing that changes a size, because sizes tell the age.
+    """
+    blur, gain, noise = generator.uniform((0, 0.97, 0), (0.08, 1.03, 0.01)).tolist()
+    for axis in (1, 2, 3):
+        image = (image + blur * (torch.roll(image, 1, axis) + torch.roll(image, -1, axis))) / (1 + 2 * blur)
+    seeded = torch.Generator(image.device).manual_seed(int(generator.integers(1 << 62)))
+    return image * gain + noise * torch.randn(image.shape, generator=seeded, device=image.device)
 
 
 def load(path: Path) -> AgeModel:

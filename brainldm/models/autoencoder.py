@@ -69,10 +69,10 @@ class Autoencoder(nn.Module):
         folded = self.network.decoder(_beside(self.network.post_quant_conv(latents), self.where_decoded))
         return depth_to_space(folded, self.fold) * self.spread + self.mean
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Reconstruction from a sampled latent, mean, standard deviation."""
+    def forward(self, images: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Reconstruction from the latent that `noise` (standard normal, of the latent's shape) draws, mean, standard deviation."""
         mu, sigma = self.encode(images)
-        return self.decode(mu + sigma * torch.randn_like(sigma)), mu, sigma
+        return self.decode(mu + sigma * noise), mu, sigma
 
 
 def _beside(features: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

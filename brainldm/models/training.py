@@ -4,28 +4,29 @@ A training that was killed goes on from its last saved state. All that is random
 ends with the same weights as one that ran through.
 """
 
-import csv
 import hashlib
 import logging
 import math
+import os
+import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
 
 from brainldm.core.config import Training
-from brainldm.core.errors import BrainLDMError
+from brainldm.core.errors import ConfigError
 from brainldm.core.files import atomic, sha256
+from brainldm.models.training_log import Log
 
-LOG_EVERY = 10
-SAVE_EVERY_S = 300.0
+REQUEUE = 75  # EX_TEMPFAIL: the state is saved, start it again
 Losses = dict[str, torch.Tensor]
 
 
@@ -40,11 +41,27 @@ class HasState(Protocol):
 
 
 def make_fabric(device: str, precision: str, seed: int) -> Fabric:
-    """A Fabric on `device` (auto, cpu, cuda); seeds torch's global generator, which initialises the networks."""
+    """A Fabric on `device` (auto, cpu, cuda); seeds torch's global generator, which initialises the networks.
+
+    Under torchrun (or SLURM's srun with its variables) it is one process of data-parallel training, each on its own device.
+    """
     if precision == "auto":
         precision = "bf16-mixed" if device != "cpu" and torch.cuda.is_available() else "32-true"
+    accelerator = "gpu" if device == "cuda" else device
+    world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    many = {"strategy": "ddp", "devices": local, "num_nodes": world // local} if world > 1 else {"devices": 1}
+    fabric = Fabric(accelerator=accelerator, precision=precision, **many)  # type: ignore[arg-type]
+    fabric.launch()
     torch.manual_seed(seed)
-    return Fabric(accelerator="gpu" if device == "cuda" else device, devices=1, precision=precision)  # type: ignore[arg-type]
+    return fabric
+
+
+def share(fabric: Fabric, batch_size: int) -> slice:
+    """This process' part of a batch; ConfigError if the processes cannot share it equally."""
+    if batch_size % fabric.world_size:
+        raise ConfigError(f"batch_size: expected a multiple of the {fabric.world_size} processes, found {batch_size}")
+    part = batch_size // fabric.world_size
+    return slice(fabric.global_rank * part, (fabric.global_rank + 1) * part)
 
 
 class Optimizer:
@@ -97,90 +114,68 @@ def batches(n_items: int, batch_size: int, seed: int) -> Callable[[int], np.ndar
     return draw
 
 
-class Log:
-    """Mean losses of every LOG_EVERY steps: rows of a CSV, scalars of tensorboard, a progress bar, now and then a line."""
-
-    def __init__(self, path: Path, title: str, steps: int) -> None:
-        self.path, self.title, self.steps = path, title, steps
-        self.rows: list[dict[str, float]] = []
-        self._window: list[dict[str, float]] = []
-        self._writer = SummaryWriter(path.parent / "tensorboard")
-        columns = [TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[losses]}"), TimeRemainingColumn()]
-        self._progress = Progress(*columns)
-        self._bar = self._progress.add_task(title, total=steps, losses="")
-
-    def __enter__(self) -> "Log":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-        self._writer.close()
-
-    def add(self, losses: Losses, index: int, seconds: float) -> None:
-        """Take the losses of step `index`; one that is not finite is an error that names it and the step."""
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                hint = "lower learning_rate or use precision 32-true"
-                raise BrainLDMError(f"{self.title}: the loss {name!r} is {value} at step {index}; {hint}")
-        self._window.append(values)
-        if self.is_due(index + 1):
-            self._flush(index + 1, seconds)
-
-    def is_due(self, done: int) -> bool:
-        """Whether a row ends after `done` steps."""
-        return done % LOG_EVERY == 0 or done == self.steps
-
-    def _flush(self, done: int, seconds: float) -> None:
-        means = {name: float(np.mean([row[name] for row in self._window if name in row])) for name in self._window[-1]}
-        self.rows.append({"step": done, "seconds": round(seconds, 2), **means})
-        self._window = []
-        for name, value in means.items():
-            self._writer.add_scalar(name, value, done)
-        shown = " ".join(f"{name} {value:.4g}" for name, value in means.items())
-        self._progress.update(self._bar, completed=done, losses=shown)
-        if done % max(LOG_EVERY, self.steps // 10 // LOG_EVERY * LOG_EVERY) == 0 and not self._progress.console.is_terminal:
-            logging.info("%s: step %d of %d, %s", self.title, done, self.steps, shown)  # a bar shows nothing in a log
-
-    def write(self) -> None:
-        """Write the CSV."""
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
-        with atomic(self.path) as temporary, temporary.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, names)
-            writer.writeheader()
-            writer.writerows(self.rows)
-
-
 def run(
+    fabric: Fabric,
+    options: Training,
     step: Callable[[int], Losses],
-    steps: int,
     log: Path,
     title: str,
     parts: Mapping[str, HasState],
     inputs: Iterable[Path],
     save: Callable[[], None],
-    seed: int = 0,
-    save_every_s: float = SAVE_EVERY_S,
+    seed: int,
 ) -> None:
-    """Call `step(index)` for every index below `steps`, then `save()`; losses go to `log` (CSV) and to tensorboard beside it.
+    """Call `step(index)` for every index below `options.steps`, then `save()`; losses go to `log` (CSV) and to tensorboard beside it.
 
-    The state of `parts` is saved every `save_every_s` beside the log, and taken up if the files `inputs` are those of then. `step` must
-    draw what is random from its index or from torch's global generator, which is seeded before every step.
+    The state of `parts` is saved every `options.save_every_s` seconds beside the log, and taken up if the files `inputs` are those of
+    then. `step` must draw what is random from its index or from torch's global generator, which is seeded before every step, alike in
+    every process.
+    SIGTERM ends the process after the step at hand, its state saved, with the status REQUEUE.
     """
     path, made_from = log.with_name("state.pt"), _fingerprint(inputs)
-    with Log(log, title, steps) as rows:
+    with Log(log, title, options.steps, shown=fabric.is_global_zero) as rows, _until_told() as told:
         first, before = _resume(path, made_from, parts, rows)
         start = saved = time.monotonic()
-        for index in range(first, steps):
+        for index in range(first, options.steps):
             torch.manual_seed(int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
-            rows.add(step(index), index, before + time.monotonic() - start)
-            if rows.is_due(index + 1) and time.monotonic() - saved >= save_every_s:
+            losses = {name: float(_over_all(fabric, value.detach().float(), "mean")) for name, value in step(index).items()}
+            rows.add(losses, index, before + time.monotonic() - start)
+            stop = bool(_over_all(fabric, torch.tensor(float(len(told)), device=fabric.device), "sum"))
+            if stop or (rows.is_due(index + 1) and fabric.broadcast(time.monotonic() - saved >= options.save_every_s)):
                 saved = time.monotonic()
-                _keep(path, made_from, parts, rows, index + 1, before + saved - start)
-        rows.write()
-    save()
-    path.unlink(missing_ok=True)
+                if fabric.is_global_zero:
+                    _keep(path, made_from, parts, rows, index + 1, before + saved - start)
+            if stop:
+                logging.warning("%s: told to end; saved after step %d of %d", title, index + 1, options.steps)
+                raise SystemExit(REQUEUE)
+        if fabric.is_global_zero:
+            rows.write()
+    if fabric.is_global_zero:
+        save()
+        path.unlink(missing_ok=True)
+    fabric.barrier()
+
+
+def _over_all(fabric: Fabric, value: torch.Tensor, how: str) -> torch.Tensor:
+    """The mean or sum of a scalar over all processes."""
+    reduced = fabric.all_reduce(value, reduce_op=how)
+    assert isinstance(reduced, torch.Tensor)
+    return reduced
+
+
+@contextmanager
+def _until_told() -> Iterator[list[int]]:
+    """A list that SIGTERM makes longer, instead of ending the process."""
+    told: list[int] = []
+
+    def tell(number: int, _: FrameType | None) -> None:
+        told.append(number)
+
+    before = signal.signal(signal.SIGTERM, tell)
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fingerprint(inputs: Iterable[Path]) -> str:
@@ -190,7 +185,7 @@ def _fingerprint(inputs: Iterable[Path]) -> str:
 def _keep(path: Path, made_from: str, parts: Mapping[str, HasState], log: Log, done: int, seconds: float) -> None:
     states = {name: part.state_dict() for name, part in parts.items()}
     with atomic(path) as temporary:
-        torch.save({"made_from": made_from, "step": done, "seconds": seconds, "rows": log.rows, "parts": states}, temporary)
+        torch.save({"made_from": made_from, "step": done, "seconds": seconds, "log": log.state_dict(), "parts": states}, temporary)
 
 
 def _resume(path: Path, made_from: str, parts: Mapping[str, HasState], log: Log) -> tuple[int, float]:
@@ -207,6 +202,6 @@ def _resume(path: Path, made_from: str, parts: Mapping[str, HasState], log: Log)
         return 0, 0.0
     for name, part in parts.items():
         part.load_state_dict(state["parts"][name])
-    log.rows += state["rows"]
+    log.load_state_dict(state["log"])
     logging.info("%s: goes on after step %d of %d", log.title, state["step"], log.steps)
     return int(state["step"]), float(state["seconds"])

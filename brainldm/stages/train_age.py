@@ -11,7 +11,7 @@ from brainldm.core.config import TrainAge, read_section
 from brainldm.formats.volumes import VolumeSet, mean_and_spread
 from brainldm.models import checkpoint
 from brainldm.models.age import AgeModel, augment
-from brainldm.models.training import Optimizer, batches, make_fabric, run
+from brainldm.models.training import Optimizer, batches, make_fabric, run, share
 
 
 def main(
@@ -32,11 +32,16 @@ def main(
     network.standardise(*mean_and_spread(scans))
     optimizer = Optimizer(fabric, network, options)
     draw = batches(len(scans), options.batch_size, given.seed)
+    mine = share(fabric, options.batch_size)
     targets = torch.from_numpy((ages - ages.mean()) / ages.std()).to(fabric.device)
 
     def step(index: int) -> dict[str, torch.Tensor]:
-        chosen, generator = draw(index), np.random.default_rng([given.seed, 2, index])
-        images = augment(torch.from_numpy(scans.batch(chosen)).to(fabric.device), generator)
+        chosen = draw(index)[mine]
+        images = torch.from_numpy(scans.batch(chosen)).to(fabric.device)
+        keys = range(options.batch_size)[mine]
+        images = torch.stack(
+            [augment(image, np.random.default_rng([given.seed, 2, index, key])) for image, key in zip(images, keys, strict=True)]
+        )
         l1 = (optimizer.network(images) - targets[chosen]).abs().mean()
         optimizer.step(l1)
         return {"l1": l1}
@@ -44,4 +49,14 @@ def main(
     def save() -> None:
         checkpoint.save(out, network.state_dict(), network.spec)
 
-    run(step, options.steps, out.with_name("log.csv"), "age model", {"optimizer": optimizer}, [section, covariates], save, given.seed)
+    run(
+        fabric,
+        options,
+        step,
+        out.with_name("log.csv"),
+        "age model",
+        {"optimizer": optimizer},
+        [section, covariates],
+        save,
+        given.seed,
+    )

@@ -12,7 +12,7 @@ from brainldm.core.config import TrainAutoencoder, read_section
 from brainldm.formats.volumes import VolumeSet, mean_and_spread
 from brainldm.models import autoencoder, checkpoint, segmenter
 from brainldm.models.losses import generator_adversarial, gradient_l1, kl_divergence, patch_adversarial, perceptual
-from brainldm.models.training import Optimizer, batches, make_fabric, run
+from brainldm.models.training import Optimizer, batches, make_fabric, run, share
 
 
 def main(
@@ -34,13 +34,15 @@ def main(
     critic = PatchDiscriminator(3, options.discriminator_channels, 1, num_layers_d=2, norm=("GROUP", {"num_groups": 4}))
     critic_optimizer = Optimizer(fabric, critic, options, options.discriminator_learning_rate)
     extractor = segmenter.load(features).to(fabric.device)
+    mine = share(fabric, options.batch_size)
     draw = batches(len(scans), options.batch_size, given.seed)
 
     def step(index: int) -> dict[str, torch.Tensor]:
-        images = torch.from_numpy(scans.batch(draw(index))).to(fabric.device)
+        images = torch.from_numpy(scans.batch(draw(index)[mine])).to(fabric.device)
         if np.random.default_rng([given.seed, 3, index]).random() < 0.5:  # the two halves of a brain: twice the scans
             images = images.flip(2)
-        reconstruction, mu, sigma = optimizer.network(images)
+        noise = torch.randn((options.batch_size, *network.latent_shape(given.grid.shape)), device=fabric.device)[mine]
+        reconstruction, mu, sigma = optimizer.network(images, noise)
         losses = {
             "l1": (options.l1_weight, (reconstruction - images).abs().mean()),
             "gradient_l1": (options.gradient_weight, gradient_l1(reconstruction, images)),
@@ -49,7 +51,7 @@ def main(
         if options.perceptual_weight > 0:
             losses["perceptual"] = (options.perceptual_weight, perceptual(extractor, reconstruction, images))
         if options.adversarial_weight > 0 and index >= options.adversarial_start:
-            losses["adversarial"] = (options.adversarial_weight, generator_adversarial(critic_optimizer.network, reconstruction))
+            losses["adversarial"] = (options.adversarial_weight, generator_adversarial(critic, reconstruction))
         optimizer.step(torch.stack([weight * loss for weight, loss in losses.values()]).sum())
         values = {name: loss for name, (_, loss) in losses.items()}
         if "adversarial" in losses:
@@ -61,4 +63,4 @@ def main(
         checkpoint.save(out, network.state_dict(), network.spec)
 
     parts, inputs = {"optimizer": optimizer, "critic": critic_optimizer}, [section, covariates, features]
-    run(step, options.steps, out.with_name("log.csv"), "autoencoder", parts, inputs, save, given.seed)
+    run(fabric, options, step, out.with_name("log.csv"), "autoencoder", parts, inputs, save, given.seed)

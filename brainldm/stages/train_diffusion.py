@@ -14,7 +14,7 @@ from brainldm.core.covariates import covariate_array, ranges_of
 from brainldm.formats.tables import read_tsv
 from brainldm.formats.volumes import COLUMNS
 from brainldm.models import checkpoint, diffusion
-from brainldm.models.training import HasState, Optimizer, batches, make_fabric, run
+from brainldm.models.training import HasState, Optimizer, batches, make_fabric, run, share
 
 
 def main(
@@ -38,12 +38,14 @@ def main(
     conditions = conditions.to(fabric.device)
     optimizer = Optimizer(fabric, network, options)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay))
+    mine = share(fabric, options.batch_size)
     draw = batches(len(table), options.batch_size, given.seed)
 
     def step(index: int) -> dict[str, torch.Tensor]:
-        rows = draw(index)
-        clean = mu[rows] + sigma[rows] * torch.randn_like(sigma[rows])
-        noise, timesteps = torch.randn_like(clean), torch.randint(options.timesteps, (len(rows),), device=fabric.device)
+        rows, shape = draw(index)[mine], (options.batch_size, *mu.shape[1:])
+        spread_noise, noise = (torch.randn(shape, device=fabric.device)[mine] for _ in range(2))
+        timesteps = torch.randint(options.timesteps, shape[:1], device=fabric.device)[mine]
+        clean = mu[rows] + sigma[rows] * spread_noise
         signal, spread = network.schedule.coefficients(timesteps, clean.ndim)
         predicted = optimizer.network(signal * clean + spread * noise, timesteps, conditions[rows])
         loss = F.mse_loss(predicted, network.target(clean, noise, timesteps))
@@ -57,7 +59,7 @@ def main(
 
     parts: dict[str, HasState] = {"optimizer": optimizer, "average": average}
     inputs = [section, covariates, latents]
-    run(step, options.steps, out.with_name("log.csv"), "diffusion", parts, inputs, save, given.seed)
+    run(fabric, options, step, out.with_name("log.csv"), "diffusion", parts, inputs, save, given.seed)
 
 
 def _training_rows(covariates: Path, latents: Path) -> tuple[pd.DataFrame, torch.Tensor, torch.Tensor]:

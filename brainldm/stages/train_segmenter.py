@@ -22,12 +22,12 @@ from brainldm.imaging.register import register
 from brainldm.models import checkpoint, segmenter
 from brainldm.models.generation_labels import recognised, t1_image, unknown
 from brainldm.models.label_images import LabelMap, draw, label_map, synthesise
-from brainldm.models.training import Optimizer, make_fabric, run
+from brainldm.models.training import Optimizer, make_fabric, run, share
 
 ALIGN_MM = 4.0
 ALIKE = 0.75  # similarity to the template at which a label map counts as aligned
 SUFFIXES = (".nii", ".nii.gz", ".mgz")
-TESTS_PER_MAP = 8  # images of every map that is held out
+N_TESTS = 8  # images of every map that is held out
 
 
 def main(
@@ -45,22 +45,27 @@ def main(
     train, held_out = maps[: -options.held_out_maps], maps[-options.held_out_maps :]
     network = segmenter.build(options, given.grid, told_apart)
     optimizer = Optimizer(fabric, network, options)
+    mine = share(fabric, options.batch_size)
 
     def step(index: int) -> dict[str, torch.Tensor]:
-        generator = np.random.default_rng([given.seed, index])
-        chosen = [train[place] for place in generator.integers(len(train), size=options.batch_size)]
-        images, target = images_of(chosen, options, given.grid, told_apart, generator)
+        generators = [np.random.default_rng([given.seed, index, place]) for place in range(options.batch_size)[mine]]
+        chosen = [train[generator.integers(len(train))] for generator in generators]
+        images, target = images_of(chosen, options, given.grid, told_apart, generators)
         cross_entropy, dice = losses(optimizer.network(images), target)
         optimizer.step(cross_entropy + options.dice_weight * dice)
         return {"cross_entropy": cross_entropy, "dice": dice}
 
     def save() -> None:
-        generator = np.random.default_rng([given.seed, options.steps, TESTS_PER_MAP])
-        batches = (images_of([one], options, given.grid, told_apart, generator) for one in held_out for _ in range(TESTS_PER_MAP))
-        write_tsv(out.with_name("dice.tsv"), dice_table(optimizer.network, batches, told_apart))
+        tests = [
+            (one, np.random.default_rng([given.seed, options.steps, place, n]))
+            for place, one in enumerate(held_out)
+            for n in range(N_TESTS)
+        ]
+        batches = (images_of([one], options, given.grid, told_apart, [generator]) for one, generator in tests)
+        write_tsv(out.with_name("dice.tsv"), dice_table(network.to(fabric.device), batches, told_apart))
         checkpoint.save(out, network.state_dict(), network.spec)
 
-    run(step, options.steps, out.with_name("log.csv"), "segmenter", {"optimizer": optimizer}, [section, *paths], save, given.seed)
+    run(fabric, options, step, out.with_name("log.csv"), "segmenter", {"optimizer": optimizer}, [section, *paths], save, given.seed)
 
 
 def label_paths(labels: Path, held_out_maps: int) -> list[Path]:
@@ -100,10 +105,10 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def images_of(
-    maps: list[LabelMap], options: TrainSegmenter, grid: Grid, labels: tuple[int, ...], generator: np.random.Generator
+    maps: list[LabelMap], options: TrainSegmenter, grid: Grid, labels: tuple[int, ...], generators: list[np.random.Generator]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One new image [N,1,I,J,K] of each map, and its fractions [N,L,I,J,K]."""
-    pairs = [synthesise(one, draw(options, grid, generator), grid, labels) for one in maps]
+    """One new image [N,1,I,J,K] of each map, by a generator of its own, and its fractions [N,L,I,J,K]."""
+    pairs = [synthesise(one, draw(options, grid, generator), grid, labels) for one, generator in zip(maps, generators, strict=True)]
     return torch.stack([image for image, _ in pairs]), torch.stack([target for _, target in pairs])
 
 

@@ -9,9 +9,10 @@ import torch
 
 from brainldm.core.config import Training
 from brainldm.core.errors import BrainLDMError
-from brainldm.models.training import LOG_EVERY, Optimizer, batches, make_fabric, run
+from brainldm.models.training import Optimizer, batches, make_fabric, run
+from brainldm.models.training_log import LOG_EVERY
 
-OPTIONS = Training(steps=300, batch_size=8, learning_rate=0.05, warmup_steps=10)
+OPTIONS = Training(steps=300, batch_size=8, learning_rate=0.05, warmup_steps=10, save_every_s=0)
 
 
 class Killed(Exception):
@@ -37,7 +38,7 @@ def fit(folder: Path, seed: int = 0, killed_at: int | None = None, settings: str
     def save() -> None:
         torch.save(network.weight.detach(), folder / "weights")
 
-    run(step, 300, folder / "log.csv", "regression", {"optimizer": optimizer}, [folder / "settings"], save, seed, save_every_s=0)
+    run(fabric, OPTIONS, step, folder / "log.csv", "regression", {"optimizer": optimizer}, [folder / "settings"], save, seed)
     return torch.load(folder / "weights", weights_only=True)
 
 
@@ -82,7 +83,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_name_and_step(tmp_path: Path) 
         return {"mse": torch.tensor(float("nan") if index == 3 else 1.0)}
 
     with pytest.raises(BrainLDMError, match=r"toy: the loss 'mse' is nan at step 3"):
-        run(step, 10, tmp_path / "log.csv", "toy", {}, [], lambda: None)
+        run(make_fabric("cpu", "32-true", 0), OPTIONS, step, tmp_path / "log.csv", "toy", {}, [], lambda: None, seed=0)
     assert not (tmp_path / "log.csv").exists()
 
 

@@ -1,0 +1,114 @@
+"""Real processes: two that share a batch do what one does; one that is killed or told to end goes on and ends the same."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from brainldm.core.files import write_json
+from brainldm.formats.tables import write_tsv
+from brainldm.models.training import REQUEUE
+
+N = 16
+OPTIONS = {
+    "channels": [16],
+    "attention_levels": [True],
+    "head_channels": [16],
+    "space_to_depth": 1,
+    "position_channels": 2,
+    "res_blocks": 1,
+    "norm_groups": 4,
+    "prediction": "epsilon",
+    "ema_decay": 0.9,
+    "standardise": False,
+    "steps": 60,
+    "batch_size": 4,
+    "learning_rate": 1e-3,
+    "warmup_steps": 5,
+    "save_every_s": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Latents of sixteen scans that follow their covariates, and the arguments that name them."""
+    folder = tmp_path_factory.mktemp("inputs")
+    generator = torch.Generator().manual_seed(0)
+    ages = torch.linspace(45, 80, N)
+    mu = torch.randn(N, 3, 4, 6, 4, generator=generator) + (ages / 40).view(N, 1, 1, 1, 1)
+    names = [f"sub-{index}" for index in range(N)]
+    save_file(
+        {"mu": mu, "sigma": torch.full_like(mu, 0.1)},
+        folder / "latents.safetensors",
+        metadata={"spec": json.dumps({"kind": "latents", "participant_id": names})},
+    )
+    table = pd.DataFrame({"participant_id": names, "split": "train", "age_years": ages, "sex": ["F", "M"] * (N // 2), "volume": "none"})
+    write_tsv(folder / "covariates.tsv", table.assign(ventricles_ml=range(20, 20 + N), brain_ml=range(1400, 1400 - N, -1)))
+    grid = {"shape": [16, 24, 16], "spacing_mm": 10.0, "center_mm": [0, -17, 7]}
+    write_json(folder / "section.json", {"stage": "train_diffusion", "seed": 1, "precision": "32-true", "grid": grid, "section": OPTIONS})
+    files = {"section": "section.json", "covariates": "covariates.tsv", "latents": "latents.safetensors"}
+    return ["train_diffusion", *(f"--{name}={folder / file}" for name, file in files.items()), "--device=cpu"]
+
+
+def start(inputs: list[str], out: Path, *launcher: str) -> subprocess.Popen[str]:
+    command = [sys.executable, *launcher, "-m", "brainldm", *inputs, f"--out={out / 'model.safetensors'}"]
+    settings = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str], status: int = 0) -> str:
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == status, said[-3000:]
+    return said
+
+
+@pytest.fixture(scope="module")
+def whole(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that ran through."""
+    out = tmp_path_factory.mktemp("whole")
+    finish(start(inputs, out))
+    return out
+
+
+def losses(folder: Path) -> list[float]:
+    return [float(row["mse"]) for row in csv.DictReader((folder / "log.csv").open())]
+
+
+def test_two_processes_do_what_one_does_with_the_whole_batch(inputs: list[str], whole: Path, tmp_path: Path) -> None:
+    finish(start(inputs, tmp_path, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29561"))
+    assert losses(tmp_path) == pytest.approx(losses(whole), rel=1e-4)
+    one, two = (load_file(folder / "model.safetensors") for folder in (whole, tmp_path))
+    for name, tensor in one.items():
+        assert torch.allclose(tensor, two[name], atol=1e-4), name
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(inputs: list[str], tmp_path: Path) -> None:
+    process = start(inputs, tmp_path, "-m", "torch.distributed.run", "--nproc-per-node=3", "--master-port=29562")
+    assert "batch_size: expected a multiple of the 3 processes, found 4" in finish(process, status=1)
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, REQUEUE)])
+def test_a_training_that_was_ended_goes_on_and_ends_the_same(
+    inputs: list[str], whole: Path, tmp_path: Path, how: signal.Signals, status: int
+) -> None:
+    process = start(inputs, tmp_path)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "state.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(how)
+    finish(process, status)
+    assert not (tmp_path / "model.safetensors").exists()
+    assert (tmp_path / "state.pt").exists()
+    assert "goes on after step" in finish(start(inputs, tmp_path))
+    one, other = ((folder / "model.safetensors").read_bytes() for folder in (whole, tmp_path))
+    assert one == other
+    assert losses(tmp_path) == losses(whole)
