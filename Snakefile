@@ -7,7 +7,13 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from brainldm.core import config as settings
-from brainldm.core.rows import SHARD_PATTERN, batch_names, repeated, shard_names
+from brainldm.core.rows import (
+    SHARD_PATTERN,
+    batch_names,
+    count_scans,
+    repeated,
+    shard_names,
+)
 
 min_version("9.0")
 
@@ -27,7 +33,7 @@ MANIFEST = CONFIG.source.manifest or "results/cohort/manifest.tsv"
 N_SCANS = (
     CONFIG.cohort.n_subjects
     if CONFIG.source.kind == "cohort"
-    else sum(1 for line in open(MANIFEST) if line.strip()) - 1
+    else count_scans(MANIFEST)
 )
 BATCHES = batch_names(N_SCANS, CONFIG.preprocess.scans_per_batch)
 LABEL_MAPS = CONFIG.train_segmenter.label_maps or "results/cohort/labels.tsv"

@@ -3,8 +3,9 @@
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
-from brainldm.core.errors import DataError
+from brainldm.core.errors import ConfigError, DataError
 
 SHARD_PATTERN = r"\d{6}-\d{6}"
 
@@ -27,6 +28,14 @@ def shard_rows(name: str) -> range:
 def batch_names(n_items: int, batch_size: int) -> list[str]:
     """Names of the batches of a manifest: '000', '001', ...; batch b holds lines b * batch_size onwards."""
     return [f"{index:03d}" for index in range(-(-n_items // batch_size))]
+
+
+def count_scans(manifest: str) -> int:
+    """Lines of a manifest below its header, blank ones left out; ConfigError, naming the setting, if there is no such file."""
+    try:
+        return sum(1 for line in Path(manifest).read_text(encoding="utf-8").splitlines() if line.strip()) - 1
+    except OSError as error:
+        raise ConfigError(f"source.manifest: expected a TSV of scans, found none at {manifest!r} ({error.strerror})") from None
 
 
 def participant_id(index: int) -> str:
