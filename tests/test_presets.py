@@ -1,4 +1,4 @@
-"""The presets: whole configurations whose every number has a source, whose networks have the published sizes, and which Snakemake can plan."""
+"""The presets: complete, checked configurations whose networks have the published sizes, and which Snakemake can plan."""
 
 import re
 import subprocess

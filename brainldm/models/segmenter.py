@@ -13,6 +13,8 @@ from brainldm.core.grid import Grid
 from brainldm.models import checkpoint
 from brainldm.models.folding import depth_to_space, space_to_depth
 
+LEAST = 1e-3  # fraction of a label that no voxel is denied
+
 
 class Segmenter(nn.Module):
     """Images [N,1,I,J,K] in [0, 1] to label posteriors [N,L,I,J,K], in the order of `labels`, FreeSurfer ids."""
@@ -32,10 +34,20 @@ class Segmenter(nn.Module):
             blocks_up=(1,) * (spec["levels"] - 1),
             norm=("GROUP", {"num_groups": 4}),
         )
+        self.prior = nn.Buffer(torch.zeros(1, len(self.labels), *spec["prior"])) if spec["prior"] else None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits [N,L,I,J,K]."""
-        return depth_to_space(self.network(self._input(images)), self.fold)
+        logits = depth_to_space(self.network(self._input(images)), self.fold)
+        return logits if self.prior is None else logits + self.prior
+
+    def expect(self, fractions: torch.Tensor) -> None:
+        """Start from how much of every voxel each label fills on average, [L,I,J,K]: the network has the rest to learn."""
+        if self.prior is not None:
+            self.prior.copy_(fractions.clamp(min=LEAST).log())
+            last = self.network.conv_final[-1].conv
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def _input(self, images: torch.Tensor) -> torch.Tensor:
         """The folded image, and where each block lies (-1 to 1 along each axis): left and right look alike, and scans are registered."""
@@ -60,7 +72,7 @@ class Segmenter(nn.Module):
 def build(options: TrainSegmenter, grid: Grid, labels: tuple[int, ...]) -> Segmenter:
     """A new network from its section of the configuration, for these labels."""
     names = ("init_filters", "levels", "space_to_depth")
-    fixed = {"kind": "segmenter", "voxel_ml": grid.voxel_ml, "labels": labels}
+    fixed = {"kind": "segmenter", "voxel_ml": grid.voxel_ml, "labels": labels, "prior": grid.shape if options.prior else None}
     return Segmenter({**fixed, **{name: getattr(options, name) for name in names}})
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import save_file
 
 from brainldm.core.config import parse
 from brainldm.core.covariates import Ranges
@@ -92,11 +91,7 @@ def test_a_checkpoint_that_is_not_one_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(DataError, match=r"segmenter\.safetensors"):
         segmenter.load(path)
-    save_file(
-        {"a": torch.zeros(1)},
-        path,
-        metadata={"spec": '{"kind": "segmenter", "init_filters": 8, "levels": 2, "space_to_depth": 2, "voxel_ml": 1.0, "labels": [0, 2]}'},
-    )
+    checkpoint.save(path, {"a": torch.zeros(1)}, network.spec)
     with pytest.raises(DataError, match="weights do not fit"):
         segmenter.load(path)
 
