@@ -59,7 +59,7 @@ def test_finished_scans_survive_a_kill_and_are_not_redone(command: list[str], tm
     out = tmp_path / "out"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(list(out.glob("*.json"))) < N_SCANS // 2 and time.monotonic() < deadline and process.poll() is None:
+    while len(list(out.glob("sub-*.json"))) < N_SCANS // 2 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
