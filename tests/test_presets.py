@@ -1,4 +1,4 @@
-"""The presets: complete, checked configurations whose networks have the published sizes, and which Snakemake can plan."""
+"""The presets: whole configurations, a source for every number, networks of the published sizes, jobs that Snakemake can plan."""
 
 import re
 import subprocess

@@ -1,5 +1,6 @@
 """The verbs that are no stage, for a person at a prompt: a module each, which nothing imports but the command line."""
 
 COMMANDS: dict[str, str] = {
+    "bundle": "Import the published MONAI bundle's weights; export our models as a MONAI bundle.",
     "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",
 }

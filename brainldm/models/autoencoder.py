@@ -2,7 +2,8 @@
 
 `space_to_depth` folds blocks of voxels into channels. Scans on the grid are registered, so a place in the box has a meaning, which
 convolutions do not know: with `standardise` the network codes the standardised difference from the mean training scan, and
-`position_channels` gives encoder and decoder learned maps of where a voxel lies. The paper has none of them.
+`position_channels` gives encoder and decoder learned maps of where a voxel lies. The paper has none of them. The published weights
+learned from volumes stored from right to left (`right_to_left`); ours run from left to right, so those are turned on their way in and out.
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ class Autoencoder(nn.Module):
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
         self.spec, self.fold, places = spec, int(spec["space_to_depth"]), int(spec["position_channels"])
+        self.right_to_left = bool(spec.get("right_to_left", False))
         common = {
             "spatial_dims": 3,
             "channels": spec["channels"],
@@ -62,12 +64,17 @@ class Autoencoder(nn.Module):
 
     def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of the latent."""
-        return self.network.encode(_beside(space_to_depth((images - self.mean) / self.spread, self.fold), self.where_encoded))
+        standardised = self._turned((images - self.mean) / self.spread)
+        return self.network.encode(_beside(space_to_depth(standardised, self.fold), self.where_encoded))
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Images [N,1,I,J,K], not clamped."""
         folded = self.network.decoder(_beside(self.network.post_quant_conv(latents), self.where_decoded))
-        return depth_to_space(folded, self.fold) * self.spread + self.mean
+        return self._turned(depth_to_space(folded, self.fold)) * self.spread + self.mean
+
+    def _turned(self, images: torch.Tensor) -> torch.Tensor:
+        """Images [N,1,I,J,K] from our order of voxels to the network's, and back."""
+        return images.flip(2) if self.right_to_left else images
 
     def forward(self, images: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Reconstruction from the latent that `noise` (standard normal, of the latent's shape) draws, mean, standard deviation."""
@@ -82,7 +89,7 @@ def _beside(features: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
 def build(options: TrainAutoencoder, grid: Grid) -> Autoencoder:
     """A new network from its section of the configuration."""
     names = ("channels", "latent_channels", "space_to_depth", "position_channels", "res_blocks", "norm_groups")
-    return Autoencoder({"kind": "autoencoder", "shape": grid.shape, **{name: getattr(options, name) for name in names}})
+    return Autoencoder({"kind": "autoencoder", **grid.model_dump(), **{name: getattr(options, name) for name in names}})
 
 
 def load(path: Path) -> Autoencoder:

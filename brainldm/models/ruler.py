@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 
 from brainldm.core.errors import DataError
 from brainldm.core.grid import Grid
-from brainldm.core.labels import VENTRICLES, from_columns_mm3, summary_ml
+from brainldm.core.labels import CSF, VENTRICLES, from_columns_mm3, summary_ml
 from brainldm.models import segmenter, synthseg
 
 LAST_LINES = 5
@@ -42,7 +42,12 @@ def load(path: Path, grid: Grid, fabric: Fabric) -> Ruler:
     if path.suffix == ".safetensors":
         return _Own(segmenter.load(path), grid, fabric)
     if path.suffix == ".h5":
-        return _SynthSeg(synthseg.load(path), grid, fabric)
+        network = synthseg.load(path)
+        if CSF not in network.labels:
+            raise DataError(
+                f"{path}: expected SynthSeg 2.0, found {network.version}, which has no label csf: head size is not known without it"
+            )
+        return _SynthSeg(network, grid, fabric)
     return _Command(path, grid)
 
 

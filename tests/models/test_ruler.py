@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import keras_files
 import numpy as np
 import pytest
 import torch
@@ -88,11 +89,22 @@ def test_what_is_no_ruler_is_named(tmp_path: Path) -> None:
         ruler.load(tmp_path / "none.h5", GRID, fabric())
 
 
+def test_synthseg_weights_measure_too_and_1_0_is_refused(tmp_path: Path) -> None:
+    small = Grid(shape=(32, 32, 32), spacing_mm=1.0, center_mm=(0, 0, 0))
+    weights = {n: keras_files.write(tmp_path / f"{n}.h5", keras_files.random_layers((2, 3, 4), labels=n)) for n in (32, 33)}
+    found = ruler.load(weights[33], small, fabric()).segment(torch.rand(2, 1, *small.shape))
+    assert found.labels.shape == (2, *small.shape)
+    assert set(found.label_ml) == set(NAMES) - {0}
+    assert sum(found.label_ml.values()) == pytest.approx((found.labels > 0).sum((1, 2, 3)) / 1000, abs=20)
+    with pytest.raises(DataError, match=r"32\.h5: expected SynthSeg 2\.0, found 1\.0"):
+        ruler.load(weights[32], small, fabric())
+
+
 def test_the_projects_own_gives_maps_and_volumes_that_agree(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = segmenter.build(CONFIG.train_segmenter, GRID, DEMO)
     with torch.no_grad():
-        network.network.conv_final[-1].conv.weight.mul_(1000)  # posteriors of 0 or 1, so that volumes are counts of voxels
+        network.head[-1].weight.mul_(1e5)  # posteriors of 0 or 1, so that volumes are counts of voxels
     checkpoint.save(tmp_path / "own.safetensors", network.state_dict(), network.spec)
     found = ruler.load(tmp_path / "own.safetensors", GRID, fabric()).segment(torch.rand(2, 1, *GRID.shape))
     assert set(found.label_ml) == set(DEMO) <= set(NAMES)

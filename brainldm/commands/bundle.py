@@ -1,0 +1,50 @@
+"""Between MONAI's bundles and our checkpoints: the published weights in, our models out."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainldm.core.config import Generate, Given
+from brainldm.core.files import write_text
+from brainldm.core.grid import Grid
+from brainldm.models import autoencoder, bundle, bundle_export, checkpoint, diffusion
+
+app = typer.Typer()
+
+
+@app.command("import")
+def import_(
+    autoencoder_file: Annotated[Path, typer.Option("--autoencoder", help="autoencoder.pt or autoencoder.pth of the published bundle")],
+    diffusion_file: Annotated[Path, typer.Option("--diffusion", help="model.pt or diffusion_model.pth of the published bundle")],
+    out: Annotated[Path, typer.Option(help="folder to write to, laid out as results/: two checkpoints and a section file for generate")],
+) -> None:
+    """The published brain LDM's weight files, under old or new names of tensors -> checkpoints for `brainldm generate`."""
+    save(out, bundle.read_autoencoder(autoencoder_file), bundle.read_diffusion(diffusion_file))
+
+
+def save(out: Path, coder: autoencoder.Autoencoder, denoiser: diffusion.Diffusion) -> None:
+    """Write both checkpoints below `out`, and how `generate` is to use them: the published grid and number of steps."""
+    networks: dict[str, autoencoder.Autoencoder | diffusion.Diffusion] = {"train_autoencoder": coder, "train_diffusion": denoiser}
+    for name, network in networks.items():
+        path = out / name / "model.safetensors"
+        checkpoint.save(path, network.state_dict(), network.spec)
+        logging.info("%s: %d parameters", path, sum(parameter.numel() for parameter in network.parameters()))
+    grid = Grid.model_validate({name: coder.spec[name] for name in Grid.model_fields})
+    own = Generate(batch_size=1, steps=50).model_dump(mode="json")
+    given = Given(stage="generate", seed=0, precision="auto", grid=grid, section=own)
+    write_text(out / "configure" / "generate.json", given.model_dump_json(indent=2) + "\n")
+
+
+@app.command()
+def export(
+    autoencoder_model: Annotated[Path, typer.Option("--autoencoder", help="autoencoder checkpoint")],
+    diffusion_model: Annotated[Path, typer.Option("--diffusion", help="diffusion checkpoint")],
+    out: Annotated[Path, typer.Option(help="folder to write, which does not exist yet")],
+) -> None:
+    """Our models -> a MONAI bundle, for `python -m monai.bundle run`."""
+    coder, denoiser = autoencoder.load(autoencoder_model), diffusion.load(diffusion_model)
+    bundle_export.check(coder, denoiser, (autoencoder_model, diffusion_model))
+    bundle_export.write(out, coder, denoiser)
+    logging.info("%s: python -m monai.bundle run --config_file configs/inference.json", out)

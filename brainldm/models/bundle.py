@@ -1,0 +1,115 @@
+"""The published model's two weight files -> our networks: MONAI's bundle brain_image_synthesis_latent_diffusion_model (Pinaya et al. 2022).
+
+Its first release was made with the package `generative`, whose names for some tensors MONAI changed since; files of either kind are read.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from brainldm.core.errors import DataError
+from brainldm.models.autoencoder import Autoencoder
+from brainldm.models.diffusion import Diffusion
+
+N = TypeVar("N", Autoencoder, Diffusion)
+Shapes = dict[str, tuple[int, ...]]
+
+# The volumes' place is the one that the bundle's saver writes, moved by the crop (16, 16, 96) that the same lab's code makes before.
+AUTOENCODER: dict[str, Any] = {
+    "kind": "autoencoder",
+    "shape": [160, 224, 160],
+    "spacing_mm": 1.0,
+    "center_mm": [0.98149872, -13.97715759, 18.94624329],
+    "right_to_left": True,
+    "channels": [64, 128, 128, 128],
+    "latent_channels": 3,
+    "space_to_depth": 1,
+    "position_channels": 0,
+    "res_blocks": 2,
+    "norm_groups": 32,
+}
+# Ranges: sex F 0, M 1; age in years; UK Biobank's fields 25004 and 25009 in mL, their minimum and maximum as the paper gives them.
+DIFFUSION: dict[str, Any] = {
+    "kind": "diffusion",
+    "latent_shape": [3, 20, 28, 20],
+    "ranges": {"low": [0, 44, 6.99568, 1144.24], "high": [1, 82, 171.375, 1793.91]},
+    "channels": [256, 512, 768],
+    "attention_levels": [False, True, True],
+    "head_channels": [0, 512, 768],
+    "space_to_depth": 1,
+    "position_channels": 0,
+    "res_blocks": 2,
+    "norm_groups": 32,
+    "prediction": "epsilon",
+    "timesteps": 1000,
+    "beta_start": 0.0015,
+    "beta_end": 0.0205,
+}
+WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
+SHOWN = 3  # names in an error message
+
+
+def read_autoencoder(path: Path, spec: dict[str, Any] = AUTOENCODER) -> Autoencoder:
+    """The autoencoder of a weight file; DataError, naming what differs, unless its tensors are those of `spec`."""
+    return _read_network(path, lambda: Autoencoder(spec))
+
+
+def read_diffusion(path: Path, spec: dict[str, Any] = DIFFUSION) -> Diffusion:
+    """The diffusion model of a weight file; DataError, naming what differs, unless its tensors are those of `spec`."""
+    return _read_network(path, lambda: Diffusion(spec))
+
+
+def _read_network(path: Path, build: Callable[[], N]) -> N:
+    with torch.device("meta"):  # names and shapes, without their memory
+        expected = {name: tuple(tensor.shape) for name, tensor in build().network.state_dict().items()}
+    tensors = _read_tensors(path)
+    renamed = {old_name(name): shape for name, shape in expected.items()}
+    nearer = min((expected, renamed), key=lambda names: len(names.keys() ^ tensors.keys()))
+    # MONAI's load_old_state_dict passes over names that it does not know and keeps random weights for those it misses: checked here.
+    if differences := _differences(tensors, nearer):
+        raise DataError(f"{path}: expected the {len(expected)} tensors of the network, found {len(tensors)}: {'; '.join(differences)}")
+    network = build()
+    load = network.network.load_state_dict if nearer is expected else network.network.load_old_state_dict
+    load(tensors)
+    return network.eval().requires_grad_(False)
+
+
+def old_name(name: str) -> str:
+    """What the package `generative` called a tensor of MONAI's networks, as far as the published ones have it."""
+    if ".transformer_blocks." in name:
+        return name.replace(".out_proj.", ".to_out.0.")
+    return name.replace(".postconv.", ".conv.")
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict of a file, out of the dictionaries and the `module.` that training scripts put around one; no pickled code is run."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes torch raise
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path}: expected a file of PyTorch weights, found none that can be read ({reason})") from None
+    while isinstance(found, dict) and (inner := next((found[key] for key in WRAPPERS if isinstance(found.get(key), dict)), None)):
+        found = inner
+    if not isinstance(found, dict) or not found:
+        raise DataError(f"{path}: expected a state dict, found {type(found).__name__}")
+    if other := [str(name) for name, value in found.items() if not isinstance(value, torch.Tensor)]:
+        raise DataError(f"{path}: expected a state dict, found a dictionary that holds no tensor at {_listed(other)}")
+    return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def _differences(tensors: dict[str, torch.Tensor], expected: Shapes) -> list[str]:
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes = [f"{name} of shape {found[name]} instead of {shape}" for name, shape in expected.items() if found.get(name, shape) != shape]
+    faults = {
+        "missing": [name for name in expected if name not in found],
+        "unexpected": [name for name in found if name not in expected],
+        "wrong": shapes,
+    }
+    return [f"{kind} {_listed(names)}" for kind, names in faults.items() if names]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
