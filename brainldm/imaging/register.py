@@ -85,13 +85,19 @@ def rate(volume: np.ndarray, affine: np.ndarray, mni_to_native: np.ndarray) -> P
 @cache
 def template(target_mm: float, size: float = 1.0) -> tuple[np.ndarray, Grid]:
     """The T1 template, scaled by `size` about the middle of the brain, at voxels of `target_mm`, and the grid on which it lies."""
-    volume, affine = read_map("t1")
-    i, j, k = (int(edge // target_mm) for edge in volume.shape)
-    x, y, z = affine[:3, 3] + (np.array(volume.shape) - 1) / 2
+    volume, affine = _coarse_template(target_mm / 2)  # the rest of the blur comes with the sampling, at a fraction of the cost
+    edges_mm = np.array(volume.shape) * spacing_mm(affine)
+    i, j, k = (int(edge_mm // target_mm) for edge_mm in edges_mm)
+    x, y, z = affine[:3, :3] @ (np.array(volume.shape) - 1) / 2 + affine[:3, 3]
     grid = Grid(shape=(i, j, k), spacing_mm=target_mm, center_mm=(x, y, z))
     shown = np.diag([1 / size, 1 / size, 1 / size, 1.0])
     shown[:3, 3] = np.array(CENTER_MM) * (1 - 1 / size)
     return onto_grid(volume, affine, grid, shown), grid
+
+
+@cache
+def _coarse_template(target_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    return coarsen(*read_map("t1"), target_mm)
 
 
 def brain(target: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from scipy import ndimage
 from brainldm.core.grid import Grid
 
 IDENTITY = np.eye(4)
+TOLERANCE = 1e-6  # of a voxel's index
 
 
 def spacing_mm(affine: np.ndarray) -> np.ndarray:
@@ -40,11 +41,14 @@ def coarsen(volume: np.ndarray, affine: np.ndarray, target_mm: float) -> tuple[n
 
 
 def in_field(shape: tuple[int, ...], affine: np.ndarray, grid: Grid, grid_to_native: np.ndarray = IDENTITY) -> np.ndarray:
-    """Which voxels [I, J, K] of the grid lie inside the field of view of a scan of this shape and affine."""
+    """Which voxels [I, J, K] of the grid lie inside a scan of this shape and affine: between the centres of its outermost voxels.
+
+    That is where `onto_grid` interpolates; in the half voxel beyond them it already gives the scan's minimum.
+    """
     matrix = np.linalg.inv(affine) @ grid_to_native @ grid.affine
     index = np.tensordot(matrix[:3, :3], np.indices(grid.shape), axes=1) + matrix[:3, 3].reshape(3, 1, 1, 1)
-    limit = np.array(shape).reshape(3, 1, 1, 1) - 0.5
-    return np.asarray(((index > -0.5) & (index < limit)).all(axis=0))
+    last = np.array(shape).reshape(3, 1, 1, 1) - 1
+    return np.asarray(((index > -TOLERANCE) & (index < last + TOLERANCE)).all(axis=0))
 
 
 def onto_grid(volume: np.ndarray, affine: np.ndarray, grid: Grid, grid_to_native: np.ndarray = IDENTITY) -> np.ndarray:

@@ -80,7 +80,7 @@ def test_a_start_that_falls_short_is_followed_by_wider_ones() -> None:
     lost = register(volume, grid.affine, 5.0, -1.0, seed=1)
     again = register(volume, grid.affine, 5.0, 0.9, seed=1)
     assert lost.similarity < 0.7 < again.similarity
-    assert _error_mm(_pose((120, 0, 0), (10, 0, 10)), again.mni_to_native) < 1
+    assert _error_mm(_pose((120, 0, 0), (10, 0, 10)), again.mni_to_native) < 2
 
 
 def test_similarity_tells_right_poses_from_wrong_ones() -> None:

@@ -26,7 +26,7 @@ COHORT = Cohort(
     n_subjects=N_SCANS,
     n_label_maps=1,
     held_out_fraction=0.25,
-    spacing_mm=(4, 5),
+    spacing_mm=(5, 6),
     thick_slice_fraction=0,
     thick_slice_mm=(4, 6),
     noise=(0.01, 0.03),
@@ -43,7 +43,7 @@ def command(tmp_path: Path) -> list[str]:
         write_bytes(tmp_path / f"{index}.nii.gz", encode_native(native.t1w, native.affine, "demo"))
         lines.append(f"{subject.participant_id}\t{index}.nii.gz\t{subject.age_years}\t{subject.sex}\t{subject.split}")
     (tmp_path / "manifest.tsv").write_text("\n".join([*lines, ""]))
-    own = Preprocess(registration_spacing_mm=4.0, scans_per_batch=N_SCANS, intensity_percentiles=(0.0, 99.8))
+    own = Preprocess(registration_spacing_mm=6.0, scans_per_batch=N_SCANS, intensity_percentiles=(0.0, 99.8))
     grid, values = GRID.model_dump(mode="json"), own.model_dump(mode="json")
     write_json(tmp_path / "section.json", {"stage": "preprocess", "seed": 1, "precision": "32-true", "grid": grid, "section": values})
     options = {"--section": "section.json", "--manifest": "manifest.tsv", "--out": "out/qc.tsv"}
