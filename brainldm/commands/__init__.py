@@ -2,4 +2,5 @@
 
 COMMANDS: dict[str, str] = {
     "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",
+    "doctor": "Check a configuration, its scans, weights and hardware before days are spent.",
 }
