@@ -164,6 +164,9 @@ class TrainDiffusion(Training):
     beta_end: float = Field(0.0205, gt=0, lt=1)
     ema_decay: float = Field(ge=0, lt=1)
     standardise: bool = Field(description="model what latents differ from their linear regression on the covariates; false in the paper")
+    condition_dropout: float = Field(0.0, ge=0, lt=1, description="share of rows trained without conditions, for guidance; 0 in the paper")
+    loss_weighting: Literal["plain", "min_snr"] = Field("plain", description="of timesteps; min_snr: Hang et al. 2023")
+    min_snr_gamma: float = Field(5.0, gt=0, description="Hang et al. 2023: 5")
 
 
 class TrainAge(Training):
@@ -192,6 +195,9 @@ class Generate(Section):
 
     batch_size: int = Field(gt=0)
     steps: int = Field(50, gt=0)
+    guidance: float = Field(
+        1.0, ge=0, description="classifier-free (Ho & Salimans 2022); 1: none, as in the paper; more costs twice the time"
+    )
 
 
 class Evaluate(Section):

@@ -10,6 +10,7 @@ from torch import nn
 
 from brainldm.core.config import TrainDiffusion
 from brainldm.core.covariates import NAMES, Ranges
+from brainldm.core.errors import ConfigError
 from brainldm.models import checkpoint
 from brainldm.models.folding import depth_to_space, space_to_depth
 from brainldm.models.schedule import scaled_linear
@@ -43,6 +44,8 @@ class Diffusion(nn.Module):
         self.latent_fit = nn.Buffer(torch.zeros(1 + len(NAMES), *self.latent_shape))
         self.latent_spread = nn.Buffer(torch.ones(1))
         self.where = nn.Parameter(torch.randn(1, spec["position_channels"], *(side // self.fold for side in self.latent_shape[1:])))
+        # Learned, from a start outside [0, 1], where conditions lie: zeros would be a woman of the least age, ventricles and brain.
+        self.no_condition = nn.Parameter(torch.full((len(NAMES),), -1.0)) if spec.get("condition_dropout") else None
 
     def standardise(self, latents: torch.Tensor, conditions: torch.Tensor) -> None:
         """From now on model what latents [N,C,i,j,k] differ from their linear regression on conditions [N,4], in units of its spread.
@@ -63,8 +66,16 @@ class Diffusion(nn.Module):
     def _expected(self, conditions: torch.Tensor) -> torch.Tensor:
         return (_design(conditions) @ self.latent_fit.flatten(1)).reshape(-1, *self.latent_shape)
 
-    def forward(self, x: torch.Tensor, timesteps: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-        """The network's own prediction (epsilon or v) for noisy latents x, timesteps [N], min-max conditions [N,4]."""
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor, conditions: torch.Tensor, dropped: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The network's own prediction (epsilon or v) for noisy latents x, timesteps [N], min-max conditions [N,4].
+
+        Rows where `dropped` [N] is true are told "no condition" instead, in the concatenated maps and in the cross-attended token.
+        """
+        if dropped is not None:
+            assert self.no_condition is not None
+            conditions = torch.where(dropped[:, None], self.no_condition, conditions)
         folded = space_to_depth(x, self.fold)
         maps = conditions[:, :, None, None, None].expand(-1, -1, *folded.shape[2:])
         where = self.where.expand(len(x), *self.where.shape[1:])
@@ -78,13 +89,23 @@ class Diffusion(nn.Module):
         signal, spread = self.schedule.coefficients(timesteps, clean.ndim)
         return signal * noise - spread * clean
 
-    def epsilon(self, x: torch.Tensor, timesteps: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-        """The predicted noise, whatever the network predicts."""
-        prediction = self(x, timesteps, conditions)
+    def epsilon(
+        self, x: torch.Tensor, timesteps: torch.Tensor, conditions: torch.Tensor, dropped: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The predicted noise, whatever the network predicts; arguments as of `forward`."""
+        prediction = self(x, timesteps, conditions, dropped)
         if self.spec["prediction"] == "epsilon":
             return prediction
         signal, spread = self.schedule.coefficients(timesteps, x.ndim)
         return signal * prediction + spread * x
+
+    def check_guidance(self, guidance: float, name: str = "the diffusion model") -> None:
+        """ConfigError, naming the model, if it is to be guided and was never trained without conditions."""
+        if guidance != 1 and self.no_condition is None:
+            raise ConfigError(
+                f"{name}: expected a model trained with train_diffusion.condition_dropout above 0, because generate.guidance is "
+                f"{guidance:g}, found one trained without; train it again with drop-out (0.1, say) or set generate.guidance to 1"
+            )
 
 
 def _design(conditions: torch.Tensor) -> torch.Tensor:
@@ -96,7 +117,8 @@ def build(options: TrainDiffusion, latent_shape: tuple[int, ...], ranges: Ranges
     network = ("channels", "attention_levels", "head_channels", "space_to_depth", "position_channels", "res_blocks", "norm_groups")
     process = ("prediction", "timesteps", "beta_start", "beta_end")
     spec = {"kind": "diffusion", "latent_shape": latent_shape, "ranges": asdict(ranges)}
-    return Diffusion(spec | {name: getattr(options, name) for name in network + process})
+    dropout = {"condition_dropout": options.condition_dropout} if options.condition_dropout else {}
+    return Diffusion(spec | {name: getattr(options, name) for name in network + process} | dropout)
 
 
 def load(path: Path) -> Diffusion:

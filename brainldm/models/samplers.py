@@ -9,6 +9,21 @@ from brainldm.models.schedule import Schedule
 Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
+def guided(conditional: Denoiser, unconditional: Denoiser, guidance: float) -> Denoiser:
+    """Classifier-free guidance (Ho & Salimans 2022): from the unconditional noise `guidance` times as far as the conditions lead.
+
+    At 1 it is `conditional` itself, at its cost; any other value costs both.
+    """
+    if guidance == 1:
+        return conditional
+
+    def denoiser(x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        without = unconditional(x, timesteps)
+        return without + guidance * (conditional(x, timesteps) - without)
+
+    return denoiser
+
+
 def ddim_timesteps(total: int, steps: int) -> list[int]:
     """'Leading' spacing as the published bundle has it: 980, 960, ... 0 for 50 of 1000."""
     return [index * (total // steps) for index in reversed(range(steps))]

@@ -15,6 +15,11 @@ class Schedule(NamedTuple):
         alpha_bar = self.alpha_bar[timesteps.cpu()].reshape(-1, *[1] * (ndim - 1))
         return alpha_bar.sqrt().float().to(timesteps.device), (1 - alpha_bar).sqrt().float().to(timesteps.device)
 
+    def snr(self, timesteps: torch.Tensor, ndim: int) -> torch.Tensor:
+        """Signal-to-noise ratio alpha_bar / (1 - alpha_bar) at `timesteps` [N], float32, shaped as `coefficients`."""
+        alpha_bar = self.alpha_bar[timesteps.cpu()].reshape(-1, *[1] * (ndim - 1))
+        return (alpha_bar / (1 - alpha_bar)).float().to(timesteps.device)
+
 
 def scaled_linear(timesteps: int, beta_start: float, beta_end: float) -> Schedule:
     """Betas linear in sqrt(beta), as the published bundle's `scaled_linear_beta`."""

@@ -53,13 +53,14 @@ def _generate(rows: pd.DataFrame, given: Given, journal: shards.Journal, models:
     options = given.own(Generate)
     fabric = make_fabric(device, given.precision, given.seed)
     decoder, denoiser = autoencoder.load(models[0]).to(fabric.device), diffusion.load(models[1]).to(fabric.device)
+    denoiser.check_guidance(options.guidance, str(models[1]))
     for chunk in chunks(len(rows), options.batch_size):
         batch = rows.iloc[list(chunk)]
         padded = batch.iloc[np.arange(options.batch_size) % len(batch)]  # kernels are bitwise stable only at one batch size
         keys = zip(padded["seed"], padded["index"], strict=True)
         noise = torch.stack([row_noise(int(seed), int(index), denoiser.latent_shape) for seed, index in keys])
         with fabric.autocast():
-            images = sample_volumes(denoiser, decoder, covariate_array(padded), noise, options.steps)
+            images = sample_volumes(denoiser, decoder, covariate_array(padded), noise, options.steps, options.guidance)
         counts = quantise(images[: len(batch), 0].float().cpu().numpy())
         for index, voxels in zip(batch["index"], counts, strict=True):
             description = f"SYNTHETIC T1w brainldm {participant_id(int(index))}"

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import pandas as pd
 import torch
-import torch.nn.functional as F
 import typer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -13,7 +12,7 @@ from brainldm.core.config import TrainDiffusion, read_section
 from brainldm.core.covariates import covariate_array, ranges_of
 from brainldm.formats.tables import read_tsv
 from brainldm.formats.volumes import COLUMNS
-from brainldm.models import checkpoint, diffusion
+from brainldm.models import checkpoint, denoising, diffusion
 from brainldm.models.training import HasState, Optimizer, batches, make_fabric, run, share
 
 
@@ -42,17 +41,17 @@ def main(
     draw = batches(len(table), options.batch_size, given.seed)
 
     def step(index: int) -> dict[str, torch.Tensor]:
-        rows, shape = draw(index)[mine], (options.batch_size, *mu.shape[1:])
-        spread_noise, noise = (torch.randn(shape, device=fabric.device)[mine] for _ in range(2))
-        timesteps = torch.randint(options.timesteps, shape[:1], device=fabric.device)[mine]
-        clean = mu[rows] + sigma[rows] * spread_noise
-        signal, spread = network.schedule.coefficients(timesteps, clean.ndim)
-        predicted = optimizer.network(signal * clean + spread * noise, timesteps, conditions[rows])
-        loss = F.mse_loss(predicted, network.target(clean, noise, timesteps))
+        rows = draw(index)[mine]
+        drawn = denoising.draw(options, network.latent_shape, mine, fabric.device)
+        clean = mu[rows] + sigma[rows] * drawn.latent_noise
+        signal, spread = network.schedule.coefficients(drawn.timesteps, clean.ndim)
+        predicted = optimizer.network(signal * clean + spread * drawn.noise, drawn.timesteps, conditions[rows], drawn.dropped)
+        target = network.target(clean, drawn.noise, drawn.timesteps)
+        loss, values = denoising.loss(network, predicted, target, drawn.timesteps, options)
         optimizer.step(loss)
         if index >= options.warmup_steps:
             average.update_parameters(network)
-        return {"mse": loss}
+        return values
 
     def save() -> None:
         checkpoint.save(out, average.module.state_dict(), network.spec)

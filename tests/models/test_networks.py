@@ -8,7 +8,7 @@ import yaml
 
 from brainldm.core.config import parse
 from brainldm.core.covariates import Ranges
-from brainldm.core.errors import DataError
+from brainldm.core.errors import ConfigError, DataError
 from brainldm.core.labels import DEMO
 from brainldm.models import autoencoder, checkpoint, diffusion, segmenter
 from brainldm.models.folding import depth_to_space, space_to_depth
@@ -49,7 +49,7 @@ def test_a_perfect_prediction_gives_back_the_noise(prediction):
     clean, noise = torch.randn(4, *LATENT), torch.randn(4, *LATENT)
     timesteps = torch.tensor([0, 300, 700, 999])
     signal, spread = network.schedule.coefficients(timesteps, clean.ndim)
-    network.forward = lambda x, t, conditions: network.target(clean, noise, timesteps)
+    network.forward = lambda x, t, conditions, dropped: network.target(clean, noise, timesteps)
     found = network.epsilon(signal * clean + spread * noise, timesteps, torch.zeros(4, 4))
     assert torch.allclose(found, noise, atol=1e-4)
 
@@ -67,6 +67,58 @@ def test_every_covariate_reaches_the_prediction_by_both_ways():
         context_only = network.network(torch.cat([x, 0 * maps, network.where], 1), timesteps, moved[:, None])
         assert not torch.allclose(maps_only, plain, atol=1e-6)
         assert not torch.allclose(context_only, plain, atol=1e-6)
+
+
+def test_a_dropped_row_sees_no_covariate_by_either_way_and_leaves_its_neighbours_alone():
+    network = tiny_diffusion(condition_dropout=0.1)
+    x, timesteps, conditions = torch.randn(2, *LATENT), torch.tensor([200, 700]), torch.rand(2, 4)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    hook = lambda module, args, kwargs: seen.append((args[0][:, LATENT[0] : LATENT[0] + 4], kwargs["context"][:, 0]))  # noqa: E731
+    network.network.register_forward_pre_hook(hook, with_kwargs=True)
+    mixed = network(x, timesteps, conditions, torch.tensor([True, False]))
+    maps, token = seen[0]
+    assert torch.equal(maps, token[:, :, None, None, None].expand_as(maps))
+    assert torch.equal(token, torch.stack([network.no_condition, conditions[1]]))
+    other = network(x, timesteps, 1 - conditions, torch.tensor([True, True]))
+    assert torch.equal(mixed[0], other[0])
+    assert torch.equal(mixed[1], network(x, timesteps, conditions)[1])
+    mixed.sum().backward()
+    assert network.no_condition.grad.abs().min() > 0
+
+
+def test_drop_out_changes_neither_the_weights_nor_the_files_of_a_model_without_it(tmp_path):
+    plain, able = tiny_diffusion(), tiny_diffusion(condition_dropout=0.1)
+    assert set(able.state_dict()) - set(plain.state_dict()) == {"no_condition"}
+    assert "condition_dropout" not in plain.spec
+    torch.manual_seed(0)
+    one = diffusion.build(CONFIG.train_diffusion, LATENT, RANGES).state_dict()
+    torch.manual_seed(0)
+    two = diffusion.build(CONFIG.train_diffusion.model_copy(update={"condition_dropout": 0.1}), LATENT, RANGES).state_dict()
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+    checkpoint.save(tmp_path / "able.safetensors", able.state_dict(), able.spec)
+    assert torch.equal(diffusion.load(tmp_path / "able.safetensors").no_condition, able.no_condition)
+
+
+def test_guidance_of_one_is_what_it_was_and_costs_one_evaluation_a_step():
+    network, decoder = tiny_diffusion(condition_dropout=0.1), autoencoder.build(CONFIG.train_autoencoder, CONFIG.grid).eval()
+    noise, covariates = torch.randn(2, *LATENT), torch.tensor([[0, 50, 20, 1100], [1, 60, 40, 1200]]).numpy()
+    calls: list[torch.Tensor] = []
+    network.register_forward_hook(lambda module, args, output: calls.append(output))
+    plain = sample_volumes(network, decoder, covariates, noise, 3)
+    assert len(calls) == 3
+    assert torch.equal(sample_volumes(network, decoder, covariates, noise, 3, guidance=1.0), plain)
+    assert len(calls) == 6
+    guided, swapped = (sample_volumes(network, decoder, covariates, noise, 3, guidance=g) for g in (2.0, 0.0))
+    assert len(calls) == 18
+    assert not torch.allclose(guided, plain, atol=1e-5)
+    other = sample_volumes(network, decoder, covariates[::-1].copy(), noise, 3, guidance=0.0)
+    assert torch.equal(other, swapped)  # at 0 the covariates say nothing
+
+
+def test_a_model_trained_without_drop_out_is_not_guided():
+    network, decoder = tiny_diffusion(), autoencoder.build(CONFIG.train_autoencoder, CONFIG.grid).eval()
+    with pytest.raises(ConfigError, match=r"condition_dropout above 0, because generate\.guidance is 2"):
+        sample_volumes(network, decoder, torch.zeros(1, 4).numpy(), torch.randn(1, *LATENT), 3, guidance=2.0)
 
 
 def test_a_checkpoint_carries_its_architecture(tmp_path):

@@ -7,23 +7,23 @@ import pytest
 import torch
 
 from brainldm.models.noise import row_noise
-from brainldm.models.samplers import ddim, ddim_timesteps
+from brainldm.models.samplers import ddim, ddim_timesteps, guided
 from brainldm.models.schedule import scaled_linear
 
 SCHEDULE = scaled_linear(1000, 0.0015, 0.0205)
 MEAN, SD = 1.5, 0.4
 
 
-def exact_epsilon(x, timesteps):
-    """E[noise | x] for data of N(MEAN, SD^2)."""
+def exact_epsilon(x, timesteps, mean=MEAN):
+    """E[noise | x] for data of N(mean, SD^2)."""
     a = SCHEDULE.alpha_bar[timesteps].to(x.dtype)[:, None]
-    return (1 - a).sqrt() * (x - a.sqrt() * MEAN) / (a * SD**2 + 1 - a)
+    return (1 - a).sqrt() * (x - a.sqrt() * mean) / (a * SD**2 + 1 - a)
 
 
-def end_point(noise, first):
+def end_point(noise, first, mean=MEAN):
     """Where the probability-flow ODE carries noise that is taken as a sample at timestep `first`."""
     a = SCHEDULE.alpha_bar[first]
-    return MEAN + SD * (noise - a.sqrt() * MEAN) / (a * SD**2 + 1 - a).sqrt()
+    return mean + SD * (noise - a.sqrt() * mean) / (a * SD**2 + 1 - a).sqrt()
 
 
 def test_schedule_is_the_published_one():
@@ -54,6 +54,19 @@ def test_eta_one_gives_the_data_distribution():
     samples = ddim(exact_epsilon, noise, SCHEDULE, 1000, 1.0, fresh)
     assert samples.mean().item() == pytest.approx(MEAN, abs=0.03)
     assert samples.std().item() == pytest.approx(SD, rel=0.05)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 0.5, 1.0, 2.0, 4.0])
+def test_guidance_moves_a_gaussian_by_its_factor(guidance):
+    """Of two Gaussians of one spread, means 0.5 and MEAN, the guided score is that of a third, `guidance` times as far from the first."""
+    noise = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
+    denoiser = guided(exact_epsilon, lambda x, t: exact_epsilon(x, t, 0.5), guidance)
+    moved = 0.5 + guidance * (MEAN - 0.5)
+    assert (ddim(denoiser, noise, SCHEDULE, 1000) - end_point(noise, 999, moved)).abs().max() < 0.02
+
+
+def test_without_guidance_nothing_unconditional_is_computed():
+    assert guided(exact_epsilon, lambda x, t: pytest.fail("called"), 1.0) is exact_epsilon
 
 
 def test_noise_is_addressed_by_seed_and_index():

@@ -1,0 +1,138 @@
+"""Whether a manifest and a sample of its raw scans, each read to its last byte, are what the configuration takes them for."""
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from brainldm.core.config import Config
+from brainldm.core.errors import DataError, ScanError
+from brainldm.core.findings import Finding, error, warning
+from brainldm.core.grid import Grid
+from brainldm.formats.manifest import SPLITS, Entry, read_manifest
+from brainldm.formats.scan import Scan, read_scan
+
+COARSE = 2.0  # times the grid's spacing
+BRAIN_MM = 120.0  # hardly an adult brain is shorter along any axis
+DARK = 0.3  # of the range that preprocess.intensity_percentiles takes: below, the brightest hundredth of the head is dark
+NEGATIVE = -0.05  # of the brightest voxel
+FEW_VALUES = 64  # a scan has hundreds of intensities, a label map dozens
+EVERY = 2  # voxels along each axis, of those that are counted
+NAMED = 3  # files, at most
+
+Doubt = tuple[str, str]  # cause and remedy
+
+
+class Look(NamedTuple):
+    """What a scan is like: edges of a voxel and of the image, intensities."""
+
+    voxel_mm: tuple[float, ...]
+    field_mm: tuple[float, ...]
+    lowest: float
+    highest: float
+    top: float  # what preprocessing makes 1
+    head_p99: float  # 99th percentile of the voxels above the mean
+    n_values: int
+
+    def __str__(self) -> str:
+        edges, field = " x ".join(f"{edge:.2f}" for edge in self.voxel_mm), " x ".join(f"{side:.0f}" for side in self.field_mm)
+        return f"voxels {edges} mm, field {field} mm, intensities {self.lowest:g} to {self.highest:g}"
+
+
+def check_manifest(path: Path, config: Config) -> tuple[list[Finding], list[Entry]]:
+    """What there is to say of a manifest as a whole, and its scans; none where it cannot be read."""
+    try:
+        entries = read_manifest(path)
+    except DataError as fault:
+        remedy = "correct what is named; `brainldm manifest` writes checked manifests, data_manifest/README.md tells of the columns"
+        return [error("manifest", str(path), str(fault), remedy)], []
+    splits = Counter(entry.split for entry in entries)
+    found = ", ".join(f"{splits[split]} {split}" for split in SPLITS)
+    bad = [error("manifest", found, f"{path}: {cause}", remedy) for cause, remedy in manifest_doubts(entries, config)]
+    return bad or [Finding("manifest", f"{len(entries)} scans: {found}")], entries
+
+
+def manifest_doubts(entries: list[Entry], config: Config) -> list[Doubt]:
+    """Cause and remedy of everything for which a run on these scans would fail, some stages on."""
+    found: list[Doubt] = []
+    if missing := [str(entry.t1w) for entry in entries if not entry.t1w.is_file()]:
+        shown = ", ".join(missing[:NAMED])
+        found.append((f"{len(missing)} scans are no files, such as {shown}", "mount or copy them, or correct the column t1w"))
+    for split in SPLITS:
+        if not any(entry.split == split for entry in entries):
+            found.append((f"no scan is in the split {split}", "choose another --held-out of `brainldm manifest`"))
+    trained = [entry for entry in entries if entry.split == "train"]
+    for name in ("sex", "age_years"):
+        if len({getattr(entry, name) for entry in trained}) == 1:
+            found.append((f"{name} is the same for all training scans: no model can be conditioned on it", "add scans of others"))
+    if config.covariates.volumes == "manifest":
+        without = sum(entry.ventricles_ml is None or entry.brain_ml is None for entry in entries)
+        if without:
+            remedy = "add the columns ventricles_ml and brain_ml, or set covariates.volumes: segmented"
+            found.append((f"{without} scans have no volumes, and covariates.volumes is manifest", remedy))
+    return found
+
+
+def places(n_items: int, n: int) -> list[int]:
+    """At most n places spread evenly over 0 ... n_items - 1, both ends among them."""
+    return sorted(set(np.linspace(0, n_items - 1, min(n, n_items)).round().astype(int).tolist()))
+
+
+def check_scan(path: Path, config: Config) -> list[Finding]:
+    """What there is to say of one scan; one that cannot be read is an error, or a warning where the run would skip it."""
+    name, options = f"scan {path.name}", config.preprocess
+    try:
+        seen = look(read_scan(path), options.intensity_percentiles[1])
+    except ScanError as fault:
+        skipped = options.on_bad_scan == "skip"
+        remedy = "mend the file or take it out of the manifest" + (
+            "; the run skips it" if skipped else ", or set preprocess.on_bad_scan: skip"
+        )
+        return [(warning if skipped else error)(name, "cannot be used", str(fault), remedy)]
+    doubts = [warning(name, str(seen), f"{path}: {cause}", remedy) for cause, remedy in scan_doubts(seen, config.grid)]
+    return doubts or [Finding(name, str(seen))]
+
+
+def look(scan: Scan, top_percentile: float) -> Look:
+    """Measure a scan."""
+    volume, affine = scan
+    voxel_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    counted = volume[::EVERY, ::EVERY, ::EVERY]
+    return Look(
+        tuple(voxel_mm.tolist()),
+        tuple((voxel_mm * volume.shape).tolist()),
+        float(volume.min()),
+        float(volume.max()),
+        float(np.percentile(volume, top_percentile)),
+        float(np.percentile(volume[volume > volume.mean()], 99)),
+        len(np.unique(counted)),
+    )
+
+
+def scan_doubts(seen: Look, grid: Grid) -> list[Doubt]:
+    """Cause and remedy of everything that makes a scan doubtful."""
+    longest, shortest = max(seen.voxel_mm), min(seen.field_mm)
+    raised = {
+        (
+            f"its voxels are up to {longest:.2f} mm long: it lacks the detail of a grid of {grid.spacing_mm:g} mm",
+            "take such scans out of the manifest, choose a coarser grid.spacing_mm, or super-resolve (preprocess.backend: unires)",
+        ): longest > COARSE * grid.spacing_mm,
+        (
+            f"its field of view is {shortest:.0f} mm along one axis: the brain may be cut",
+            "look at it, and take it out of the manifest if so",
+        ): shortest < BRAIN_MM,
+        (
+            f"it holds {seen.n_values} different intensities, as few as a label map or a mask",
+            "name the T1w scan in the column t1w",
+        ): seen.n_values < FEW_VALUES,
+        (
+            f"its intensities go down to {seen.lowest:g}: it was normalised, or is no magnitude image",
+            "name the scan as the scanner wrote it",
+        ): seen.lowest < NEGATIVE * seen.highest,
+        (
+            "a few voxels are far brighter than the head and would take the range [0, 1]: the brain would be dark",
+            "lower the upper of preprocess.intensity_percentiles, to 99.8 say",
+        ): seen.head_p99 < DARK * seen.top,
+    }
+    return [doubt for doubt, is_raised in raised.items() if is_raised]
