@@ -88,6 +88,7 @@ class Training(Section):
 
     steps: int = Field(gt=0)
     batch_size: int = Field(gt=0)
+    accumulate: int = Field(1, gt=0, description="passes that a batch is divided into: less memory, the same update")
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(0.0, ge=0)

@@ -12,7 +12,7 @@ from brainldm.core.config import TrainAutoencoder, read_section
 from brainldm.formats.volumes import VolumeSet, mean_and_spread
 from brainldm.models import autoencoder, checkpoint, segmenter
 from brainldm.models.losses import generator_adversarial, gradient_l1, kl_divergence, patch_adversarial, perceptual
-from brainldm.models.training import Optimizer, batches, make_fabric, run, share
+from brainldm.models.training import Optimizer, batches, make_fabric, run
 
 
 def main(
@@ -34,10 +34,9 @@ def main(
     critic = PatchDiscriminator(3, options.discriminator_channels, 1, num_layers_d=2, norm=("GROUP", {"num_groups": 4}))
     critic_optimizer = Optimizer(fabric, critic, options, options.discriminator_learning_rate)
     extractor = segmenter.load(features).to(fabric.device)
-    mine = share(fabric, options.batch_size)
     draw = batches(len(scans), options.batch_size, given.seed)
 
-    def step(index: int) -> dict[str, torch.Tensor]:
+    def step(index: int, mine: slice) -> dict[str, torch.Tensor]:
         images = torch.from_numpy(scans.batch(draw(index)[mine])).to(fabric.device)
         if np.random.default_rng([given.seed, 3, index]).random() < 0.5:  # the two halves of a brain: twice the scans
             images = images.flip(2)

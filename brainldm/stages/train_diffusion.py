@@ -14,7 +14,7 @@ from brainldm.core.covariates import covariate_array, ranges_of
 from brainldm.formats.tables import read_tsv
 from brainldm.formats.volumes import COLUMNS
 from brainldm.models import checkpoint, diffusion
-from brainldm.models.training import HasState, Optimizer, batches, make_fabric, run, share
+from brainldm.models.training import HasState, Optimizer, batches, make_fabric, run
 
 
 def main(
@@ -38,10 +38,9 @@ def main(
     conditions = conditions.to(fabric.device)
     optimizer = Optimizer(fabric, network, options)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay))
-    mine = share(fabric, options.batch_size)
     draw = batches(len(table), options.batch_size, given.seed)
 
-    def step(index: int) -> dict[str, torch.Tensor]:
+    def step(index: int, mine: slice) -> dict[str, torch.Tensor]:
         rows, shape = draw(index)[mine], (options.batch_size, *mu.shape[1:])
         spread_noise, noise = (torch.randn(shape, device=fabric.device)[mine] for _ in range(2))
         timesteps = torch.randint(options.timesteps, shape[:1], device=fabric.device)[mine]
@@ -49,8 +48,7 @@ def main(
         signal, spread = network.schedule.coefficients(timesteps, clean.ndim)
         predicted = optimizer.network(signal * clean + spread * noise, timesteps, conditions[rows])
         loss = F.mse_loss(predicted, network.target(clean, noise, timesteps))
-        optimizer.step(loss)
-        if index >= options.warmup_steps:
+        if optimizer.step(loss) and index >= options.warmup_steps:
             average.update_parameters(network)
         return {"mse": loss}
 
