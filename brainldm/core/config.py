@@ -85,6 +85,12 @@ class Inference(Section):
     batch_size: int = Field(gt=0)
 
 
+class Encode(Inference):
+    """The cache of latents."""
+
+    scans_per_file: int = Field(1000, gt=0, description="a run that is killed loses at most these")
+
+
 class Covariates(Section):
     """What the diffusion model is conditioned on."""
 
@@ -172,7 +178,7 @@ class Config(Section):
     segment: Inference
     covariates: Covariates = Covariates()
     train_autoencoder: TrainAutoencoder
-    encode: Inference
+    encode: Encode
     train_diffusion: TrainDiffusion
     train_age: TrainAge
     request: Request

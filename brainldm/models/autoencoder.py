@@ -60,7 +60,8 @@ class Autoencoder(nn.Module):
 
     def save_memory(self) -> None:
         """From now on keep only what passes between blocks for the backward pass, which computes the rest again."""
-        for block in (*self.network.encoder.blocks, *self.network.decoder.blocks):
+        blocks: list[nn.Module] = [*self.network.encoder.blocks, *self.network.decoder.blocks]  # type: ignore[misc]
+        for block in blocks:
             block.forward = partial(compute_again, block.forward, use_reentrant=False, preserve_rng_state=False)
 
     def latent_shape(self, grid_shape: Sequence[int]) -> tuple[int, int, int, int]:

@@ -32,16 +32,6 @@ def load(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     return tensors, spec
 
 
-def load_latents(path: Path, participants: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The cached latent moments mu and sigma [N,C,i,j,k], float32; DataError unless they belong to `participants`, in that order."""
-    tensors, spec = load(path, "latents")
-    if spec["participant_id"] != participants:
-        raise DataError(
-            f"{path}: expected the latents of the {len(participants)} scans of the table, in its order, found those of other scans"
-        )
-    return tensors["mu"].float(), tensors["sigma"].float()
-
-
 def load_foreign(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file that torch.save wrote, alone or under "state_dict"; no other object in it is read. DataError names the file."""
     try:
