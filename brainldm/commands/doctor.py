@@ -11,7 +11,7 @@ import torch
 import typer
 from rich.console import Console
 
-from brainldm.core import disk_space
+from brainldm.core import disk_space, grid_fit
 from brainldm.core.config import Config
 from brainldm.core.covariates import covariate_array
 from brainldm.core.errors import BrainLDMError, ConfigError
@@ -23,7 +23,8 @@ from brainldm.formats.settings import read_config
 from brainldm.formats.volumes import VolumeSet
 from brainldm.imaging.unires import find_interpreter
 from brainldm.metrics.summary import psnr_db
-from brainldm.models import autoencoder, checkpoint, diffusion, latents_check, memory, weights_check
+from brainldm.models import autoencoder, diffusion, latents_check, memory, weights_check
+from brainldm.models import latents as cache
 
 N_MEAN = 16  # scans at most whose mean a reconstruction must surpass
 GAIN_DB = 1.0  # by this much; ours
@@ -51,11 +52,14 @@ def examine(path: Path, weights: list[Path], sample: int, results: Path, memory_
     """Every finding, cheapest first."""
     try:
         config = read_config(path)
-        nets = memory.networks(config)
-    except (ConfigError, ValueError, RuntimeError, IndexError) as fault:  # the last three: MONAI's, of networks that do not fit together
+        yield (grid := grid_fit.check(config))
+        nets = None if grid.verdict == "error" else memory.networks(config)
+    except (ConfigError, ValueError) as fault:  # the latter is MONAI's, of numbers that make no network
         yield error("configuration", str(path), str(fault), "correct the keys named; config.yaml and workflow/presets show every one")
         return
     yield Finding("configuration", str(path))
+    if nets is None:
+        return
     yield from tools(config)
     yield from device(config, nets, memory_gb)
     manifest, entries = scans(config, results)
@@ -94,8 +98,8 @@ def device(config: Config, nets: memory.Networks, memory_gb: float | None) -> It
         remedy = "set device: auto, or give --memory-gb of the GPU that the jobs run on, if that is another machine's"
         yield error("device", "no GPU", "device is cuda, and torch finds none on this machine", remedy)
     name, has = memory.device_bytes(config.device) if memory_gb is None else ("as given", int(memory_gb * 1e9))
-    for stage, (need, settings) in memory.estimates(config, nets).items():
-        yield memory.check(stage, need, settings, name, has)
+    for stage in memory.STAGES:
+        yield memory.check(stage, config, nets, name, has)
 
 
 def scans(config: Config, results: Path) -> tuple[list[Finding], list[Entry]]:
@@ -108,14 +112,14 @@ def scans(config: Config, results: Path) -> tuple[list[Finding], list[Entry]]:
 
 def made_so_far(config: Config, nets: memory.Networks, results: Path) -> Iterator[Finding]:
     """The autoencoder on one scan, and the latents, as far as the run has come."""
-    covariates, latents = results / "covariates/covariates.tsv", results / "encode/latents.safetensors"
+    covariates, latents = results / "covariates/covariates.tsv", results / "encode/latents.json"
     coder, denoiser = (results / stage / "model.safetensors" for stage in ("train_autoencoder", "train_diffusion"))
     try:
         if covariates.exists() and coder.exists():
             yield reconstruction(autoencoder.load(coder), VolumeSet(covariates, config.grid), nets)
         if covariates.exists() and latents.exists():
             table = VolumeSet(covariates, config.grid).table
-            mu, sigma = checkpoint.load_latents(latents, table["participant_id"].tolist())
+            mu, sigma = cache.load(latents, table["participant_id"].tolist()).batch(range(len(table)))
             yield latents_check.check(mu, sigma, config.train_diffusion.standardise)
             if denoiser.exists():
                 network, trained = diffusion.load(denoiser), (table["split"] == "train").tolist()

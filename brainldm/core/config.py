@@ -10,15 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
+from brainldm.core.section import Section
+from brainldm.core.trainings import TrainAutoencoder, Training, TrainSegmenter
 
 Pair = tuple[float, float]
 S = TypeVar("S", bound="Section")
-
-
-class Section(BaseModel):
-    """A part of the configuration; frozen, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Source(Section):
@@ -81,71 +77,22 @@ class Preprocess(Section):
     flags: Flags = Flags()
 
 
-class Training(Section):
-    """What every training has in common."""
-
-    steps: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
-    learning_rate: float = Field(gt=0)
-    warmup_steps: int = Field(ge=0)
-    weight_decay: float = Field(0.0, ge=0)
-    gradient_clip: float = Field(1.0, gt=0)
-    save_every_s: float = Field(300.0, ge=0, description="between saved states, from which a training that was ended goes on")
-
-
-class TrainSegmenter(Training):
-    """A SynthSeg-style U-Net trained on images synthesised from label maps (Billot et al. 2023)."""
-
-    init_filters: int = Field(gt=0, description="features at the finest level; doubled at each coarser one")
-    levels: int = Field(ge=2, le=5)
-    space_to_depth: int = Field(ge=1, description="edge of the block of voxels folded into channels; 1 in SynthSeg")
-    label_maps: str | None = Field(None, description="folder of label maps, or a TSV of them; none: those of the embedded cohort")
-    align: bool = Field(description="register the label maps to MNI first; those of the embedded cohort lie there")
-    held_out_maps: int = Field(ge=1, description="label maps kept for the test, the last ones")
-    prior: bool = Field(False, description="start from the mean of the deformed label maps, for scans on one grid; SynthSeg: false")
-    dice_weight: float = Field(
-        1.0, ge=0, description="of the soft Dice beside the cross-entropy, which alone gives unbiased volumes (ours)"
-    )
-    any_contrast: float = Field(ge=0, le=1, description="share of images of any contrast; the others are T1w-like. SynthSeg: 1")
-    rotation_deg: float = Field(15.0, ge=0, description="at most, about each axis (SynthSeg)")
-    scaling: float = Field(0.2, ge=0, lt=1, description="1 +- at most this, along each axis (SynthSeg)")
-    translation_mm: float = Field(5.0, ge=0, description="at most, along each axis (ours; SynthSeg crops at random)")
-    warp_mm: float = Field(4.0, ge=0, description="highest standard deviation of the velocity field (SynthSeg)")
-    thickest_mm: float = Field(8.0, ge=1, description="largest distance of slices (SynthSeg)")
-    bias: float = Field(0.7, ge=0, description="highest standard deviation of the log of the bias field's control points (SynthSeg)")
-    gamma: float = Field(0.5, ge=0, description="standard deviation of the log of the exponent of intensities (SynthSeg)")
-
-
 class Inference(Section):
     """A network run over volumes."""
 
     batch_size: int = Field(gt=0)
 
 
+class Encode(Inference):
+    """The cache of latents."""
+
+    scans_per_file: int = Field(1000, gt=0, description="a run that is killed loses at most these")
+
+
 class Covariates(Section):
     """What the diffusion model is conditioned on."""
 
     volumes: Literal["segmented", "manifest"] = Field("segmented", description="where ventricles_ml and brain_ml come from")
-
-
-class TrainAutoencoder(Training):
-    """AutoencoderKL; losses as in Pinaya et al. 2022: L1 + perceptual + patch adversarial + KL."""
-
-    channels: tuple[int, ...]
-    latent_channels: int = Field(gt=0)
-    space_to_depth: int = Field(ge=1, description="edge of the block of voxels folded into channels before the network; 1 in the paper")
-    standardise: bool = Field(description="code the standardised difference from the mean training scan; false in the paper")
-    position_channels: int = Field(ge=0, description="learned maps of where a voxel lies, for scans on one grid; 0 in the paper")
-    res_blocks: int = Field(gt=0)
-    norm_groups: int = Field(gt=0)
-    l1_weight: float = Field(1.0, ge=0)
-    gradient_weight: float = Field(ge=0, description="L1 of the spatial gradients; 0 in the paper")
-    perceptual_weight: float = Field(ge=0, description="features of the segmenter, so nothing is downloaded")
-    adversarial_weight: float = Field(ge=0)
-    adversarial_start: int = Field(ge=0, description="step from which the discriminator takes part")
-    discriminator_channels: int = Field(gt=0)
-    discriminator_learning_rate: float = Field(gt=0)
-    kl_weight: float = Field(ge=0, description="of the KL summed over the latent, mean over the batch")
 
 
 class TrainDiffusion(Training):
@@ -235,7 +182,7 @@ class Config(Section):
     segment: Inference
     covariates: Covariates = Covariates()
     train_autoencoder: TrainAutoencoder
-    encode: Inference
+    encode: Encode
     train_diffusion: TrainDiffusion
     train_age: TrainAge
     request: Request

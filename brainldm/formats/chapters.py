@@ -42,6 +42,7 @@ HEADLINE = (
         "about 1; far below means copies",
     ),
     ("autoencoder_psnr_db", None, "Autoencoder: PSNR of held-out reconstructions, dB", 1, "higher"),
+    ("autoencoder_ms_ssim", None, "Autoencoder: MS-SSIM of held-out reconstructions with their originals", 4, "1"),
     ("autoencoder_ventricles_r", None, "Autoencoder: ventricles of reconstructions against originals, r", 3, "1"),
     ("segmenter_ventricles_r", None, "Segmenter: ventricles of held-out scans against the truth, r", 3, "1: the ruler is right"),
 )

@@ -4,7 +4,8 @@ import numpy as np
 
 from brainldm.core.errors import DataError
 
-CHUNK_VALUES = 1 << 22
+CHUNK_VALUES = 1 << 24
+BLOCK_VALUES = 1 << 26
 
 
 def nearest_distance(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
@@ -16,20 +17,24 @@ def nearest_reference(queries: np.ndarray, references: np.ndarray) -> tuple[np.n
     """Distance [N] of each query [N, D] to its nearest reference [M, D], and which one that is, int [N]."""
     if not len(queries) or not len(references):
         raise DataError(f"nearest distance: expected queries and references, found {len(queries)} and {len(references)}")
-    references = np.asarray(references, dtype=np.float64)
-    squares = np.sum(references**2, axis=1)
     size = max(1, CHUNK_VALUES // max(references.shape))
-    parts = [
-        _nearest(np.asarray(queries[first : first + size], dtype=np.float64), references, squares) for first in range(0, len(queries), size)
-    ]
+    parts = [_nearest(np.asarray(queries[first : first + size], dtype=np.float64), references) for first in range(0, len(queries), size)]
     distances, which = zip(*parts, strict=True)
     return np.concatenate(distances), np.concatenate(which)
 
 
-def _nearest(queries: np.ndarray, references: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The product finds which reference is nearest; the distance itself is taken from the difference, free of its round-off."""
-    which = np.argmin(squares - 2 * queries @ references.T, axis=1)
-    return np.linalg.norm(queries - references[which], axis=1), which
+def _nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The product finds which reference is nearest; the distance itself is taken from the difference, free of its round-off.
+
+    References are taken some at a time, so that only those become float64.
+    """
+    size = max(1, BLOCK_VALUES // references.shape[1])
+    scores = []
+    for first in range(0, len(references), size):
+        block = np.asarray(references[first : first + size], dtype=np.float64)
+        scores.append(np.sum(block**2, axis=1) - 2 * queries @ block.T)
+    which = np.argmin(np.concatenate(scores, axis=1), axis=1)
+    return np.linalg.norm(queries - np.asarray(references[which], dtype=np.float64), axis=1), which
 
 
 def nearest_train_ratio(synthetic: np.ndarray, held_out: np.ndarray) -> float:

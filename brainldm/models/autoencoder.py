@@ -7,6 +7,7 @@ learned from volumes stored from right to left (`right_to_left`); ours run from 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from monai.networks.nets.autoencoderkl import AutoencoderKL, Decoder
 from torch import nn
+from torch.utils.checkpoint import checkpoint as compute_again
 
 from brainldm.core.config import TrainAutoencoder
 from brainldm.core.grid import Grid
@@ -46,7 +48,9 @@ class Autoencoder(nn.Module):
         if places:
             inputs = spec["latent_channels"] + places
             self.network.decoder = Decoder(in_channels=inputs, out_channels=self.fold**3, norm_eps=1e-6, with_nonlocal_attn=False, **common)
-        self.mean = nn.Buffer(torch.zeros(1, 1, *spec["shape"]))
+        # Without a mean scan the network is the same everywhere, and takes volumes of any size.
+        box: tuple[int, ...] = tuple(spec["shape"] if spec.get("standardise", True) else (1, 1, 1))
+        self.mean = nn.Buffer(torch.zeros((1, 1, *box)))
         self.spread = nn.Buffer(torch.ones(1))
         self.where_encoded = nn.Parameter(torch.randn(1, places, *(side // self.fold for side in spec["shape"])))
         self.where_decoded = nn.Parameter(torch.randn(1, places, *self.latent_shape(spec["shape"])[1:]))
@@ -55,6 +59,12 @@ class Autoencoder(nn.Module):
         """Code differences from `mean` [I,J,K] in units of `spread` from now on."""
         self.mean.copy_(torch.from_numpy(mean))
         self.spread.fill_(spread)
+
+    def save_memory(self) -> None:
+        """From now on keep only what passes between blocks for the backward pass, which computes the rest again."""
+        blocks: list[nn.Module] = [*self.network.encoder.blocks, *self.network.decoder.blocks]  # type: ignore[misc]
+        for block in blocks:
+            block.forward = partial(compute_again, block.forward, use_reentrant=False, preserve_rng_state=False)
 
     def latent_shape(self, grid_shape: Sequence[int]) -> tuple[int, int, int, int]:
         """Shape (C, i, j, k) of the latent of one volume."""
@@ -83,12 +93,14 @@ class Autoencoder(nn.Module):
 
 
 def _beside(features: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    if where.shape[1] == 0:
+        return features
     return torch.cat([features, where.expand(len(features), *where.shape[1:])], 1)
 
 
 def build(options: TrainAutoencoder, grid: Grid) -> Autoencoder:
     """A new network from its section of the configuration."""
-    names = ("channels", "latent_channels", "space_to_depth", "position_channels", "res_blocks", "norm_groups")
+    names = ("channels", "latent_channels", "space_to_depth", "standardise", "position_channels", "res_blocks", "norm_groups")
     return Autoencoder({"kind": "autoencoder", **grid.model_dump(), **{name: getattr(options, name) for name in names}})
 
 

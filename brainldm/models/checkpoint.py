@@ -32,20 +32,22 @@ def load(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     return tensors, spec
 
 
-def load_latents(path: Path, participants: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The cached latent moments mu and sigma [N,C,i,j,k], float32; DataError unless they belong to `participants`, in that order."""
-    tensors, spec = load(path, "latents")
-    if spec["participant_id"] != participants:
-        raise DataError(
-            f"{path}: expected the latents of the {len(participants)} scans of the table, in its order, found those of other scans"
-        )
-    return tensors["mu"].float(), tensors["sigma"].float()
+def load_foreign(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file that torch.save wrote, alone or under "state_dict"; no other object in it is read. DataError names the file."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = dict(found.get("state_dict", found))
+    except Exception as error:  # whatever a damaged or foreign file makes torch raise
+        raise DataError(f"{path}: expected a file of weights written by torch.save, found none that can be read ({error})") from None
+    return tensors
 
 
 def load_into(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Load the weights of `module`; DataError when names or shapes differ from the spec's network."""
+    """Load the weights of `module` and freeze it; DataError when names or shapes differ from its own."""
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise DataError(f"{path}: the weights do not fit the network of the file's own spec ({error})") from None
-    module.eval().requires_grad_(False).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        raise DataError(f"{path}: the weights do not fit the network that they are for ({error})") from None
+    module.eval().requires_grad_(False)
+    if any(parameter.ndim == 5 for parameter in module.parameters()):
+        module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

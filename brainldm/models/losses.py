@@ -27,12 +27,13 @@ def kl_divergence(mu: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
 def perceptual(network: FeatureNetwork, reconstruction: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Mean squared distance of channel-normalised features, mean over levels, as LPIPS without its learned weights (Zhang et al. 2018)."""
     with torch.no_grad():
-        wanted = [_unit(level) for level in network.features(images)]
-    found = [_unit(level) for level in network.features(reconstruction)]
+        wanted = [unit(level) for level in network.features(images)]
+    found = [unit(level) for level in network.features(reconstruction)]
     return torch.stack([((a - b) ** 2).sum(1).mean() for a, b in zip(found, wanted, strict=True)]).mean()
 
 
-def _unit(features: torch.Tensor) -> torch.Tensor:
+def unit(features: torch.Tensor) -> torch.Tensor:
+    """Features [N,C,...] of length 1 over the channels."""
     return features / (features.norm(dim=1, keepdim=True) + 1e-6)
 
 

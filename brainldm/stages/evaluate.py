@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import torch
 import typer
 
 from brainldm.core import paper
@@ -17,7 +18,8 @@ from brainldm.formats.volumes import VolumeSet
 from brainldm.metrics import g4r, ssim, summary
 from brainldm.metrics.diversity import diversity
 from brainldm.metrics.nearest import nearest_distance, nearest_reference
-from brainldm.models import checkpoint, panel
+from brainldm.models import latents as cache
+from brainldm.models import panel
 from brainldm.models.training import make_fabric
 
 RECONSTRUCTED = 128  # held-out scans at most that pass through the autoencoder; all are kept in memory
@@ -28,7 +30,7 @@ FID_FEATURES = "age model, last block, mean over space"
 def main(
     section: Annotated[Path, typer.Option(help="section file")],
     covariates: Annotated[Path, typer.Option(help="table of covariates of the real scans")],
-    latents: Annotated[Path, typer.Option(help="latents of the real scans")],
+    latents: Annotated[Path, typer.Option(help="manifest of the cached latents of the real scans")],
     request: Annotated[list[Path], typer.Option(help="request table of a shard; repeat for every shard")],
     shard: Annotated[list[Path], typer.Option(help="manifest of a shard; repeat for every shard")],
     measure: Annotated[list[Path], typer.Option(help="measured table of a shard; repeat for every shard")],
@@ -45,7 +47,7 @@ def main(
     options, fabric = given.own(Evaluate), make_fabric(device, given.precision, given.seed)
     nets = panel.load(segmenter, age, autoencoder, diffusion, given.grid, fabric, options.batch_size)
     real, synthetic = VolumeSet(covariates, given.grid), ShardSet(shard, given.grid)
-    means = checkpoint.load_latents(latents, real.table["participant_id"].tolist())[0].numpy()
+    means = cache.load(latents, real.table["participant_id"].tolist()).means()
     table = evaluation.synthetic_table(request, measure, synthetic.indices)
     train, held_out = (np.flatnonzero(real.table["split"] == split) for split in ("train", "test"))
     held_out = np.random.default_rng([given.seed, 61]).permutation(held_out)
@@ -98,7 +100,7 @@ def _likeness(
     """How alike volumes of a set are; and what of it the autoencoder's blur explains, on the sample of held-out scans."""
     options, shape = given.own(Evaluate), given.grid.shape
     alike = partial(diversity, n_pairs=options.ssim_pairs, bootstrap=options.bootstrap, seed=given.seed, device=nets.device)
-    again = nets.reconstruct(lambda places: means[sample[places]], len(sample), "reconstructions")
+    again = nets.reconstruct(lambda places: means[sample[places]].astype(np.float32), len(sample), "reconstructions")
     original_ml = real.table["ventricles_ml"].to_numpy()[sample]
     return {
         "ms_ssim_weights": ssim.scale_weights(shape),
@@ -107,5 +109,12 @@ def _likeness(
         **alike(real.batch, len(real), kind="real"),
         **alike(lambda places: again["images"][places], len(sample), kind="reconstruction"),
         **summary.mean_of("autoencoder_psnr_db", summary.psnr_db(again["images"], real.batch(sample)), options.bootstrap, given.seed),
+        **summary.mean_of("autoencoder_ms_ssim", _ms_ssim(again["images"], real.batch(sample), nets.device), options.bootstrap, given.seed),
         **summary.obedience("autoencoder_ventricles", "ml", original_ml, again["ventricles_ml"], options.bootstrap, given.seed),
     }
+
+
+def _ms_ssim(images: np.ndarray, references: np.ndarray, device: torch.device) -> np.ndarray:
+    """MS-SSIM [N] of images [N,1,I,J,K] with their references; one at a time on the device."""
+    pairs = zip(torch.from_numpy(images).split(1), torch.from_numpy(references).split(1), strict=True)
+    return np.concatenate([ssim.ms_ssim(x.to(device), y.to(device)).cpu().numpy() for x, y in pairs])

@@ -11,7 +11,7 @@ from brainldm.core.config import TrainAge, read_section
 from brainldm.formats.volumes import VolumeSet, mean_and_spread
 from brainldm.models import checkpoint
 from brainldm.models.age import AgeModel, augment
-from brainldm.models.training import Optimizer, batches, make_fabric, run, share
+from brainldm.models.training import Optimizer, batches, make_fabric, run
 
 
 def main(
@@ -32,10 +32,9 @@ def main(
     network.standardise(*mean_and_spread(scans))
     optimizer = Optimizer(fabric, network, options)
     draw = batches(len(scans), options.batch_size, given.seed)
-    mine = share(fabric, options.batch_size)
     targets = torch.from_numpy((ages - ages.mean()) / ages.std()).to(fabric.device)
 
-    def step(index: int) -> dict[str, torch.Tensor]:
+    def step(index: int, mine: slice) -> dict[str, torch.Tensor]:
         chosen = draw(index)[mine]
         images = torch.from_numpy(scans.batch(chosen)).to(fabric.device)
         keys = range(options.batch_size)[mine]

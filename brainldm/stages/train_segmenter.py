@@ -22,7 +22,7 @@ from brainldm.imaging.register import register
 from brainldm.models import checkpoint, segmenter
 from brainldm.models.generation_labels import recognised, t1_image, unknown
 from brainldm.models.label_images import LabelMap, draw, label_map, synthesise
-from brainldm.models.training import Optimizer, make_fabric, run, share
+from brainldm.models.training import Optimizer, make_fabric, run
 
 ALIGN_MM = 4.0
 ALIKE = 0.75  # similarity to the template at which a label map counts as aligned
@@ -47,9 +47,8 @@ def main(
     network = segmenter.build(options, given.grid, told_apart)
     network.expect(_mean_fractions(train, options, given, told_apart))
     optimizer = Optimizer(fabric, network, options)
-    mine = share(fabric, options.batch_size)
 
-    def step(index: int) -> dict[str, torch.Tensor]:
+    def step(index: int, mine: slice) -> dict[str, torch.Tensor]:
         generators = [np.random.default_rng([given.seed, index, place]) for place in range(options.batch_size)[mine]]
         chosen = [train[generator.integers(len(train))] for generator in generators]
         images, target = images_of(chosen, options, given.grid, told_apart, generators)

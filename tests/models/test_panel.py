@@ -1,11 +1,5 @@
-from pathlib import Path
-
 import numpy as np
-import pytest
-import torch
 
-from brainldm.core.errors import DataError
-from brainldm.models import checkpoint
 from brainldm.models.panel import ladder_rows
 
 
@@ -17,11 +11,3 @@ def test_a_ladder_moves_one_covariate_and_keeps_the_others_at_the_median() -> No
     np.testing.assert_allclose(np.diff(rows[:, 2], 2), 0, atol=1e-9)
     np.testing.assert_allclose(rows[:, [1, 3]], np.tile(np.median(training[:, [1, 3]], axis=0), (5, 1)))
     assert (rows[:, 0] == 1).all()
-
-
-def test_latents_of_other_scans_are_refused(tmp_path: Path) -> None:
-    path, mu = tmp_path / "latents.safetensors", torch.rand(2, 3, 4, 4, 4)
-    checkpoint.save(path, {"mu": mu.half(), "sigma": mu.half()}, {"kind": "latents", "participant_id": ["sub-1", "sub-2"]})
-    np.testing.assert_array_equal(checkpoint.load_latents(path, ["sub-1", "sub-2"])[0], mu.half().float())
-    with pytest.raises(DataError, match="other scans"):
-        checkpoint.load_latents(path, ["sub-2", "sub-1"])

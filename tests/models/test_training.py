@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from brainldm.core.config import Training
-from brainldm.core.errors import BrainLDMError
+from brainldm.core.errors import BrainLDMError, ConfigError
 from brainldm.models.training import Optimizer, batches, make_fabric, run
 from brainldm.models.training_log import LOG_EVERY
 
@@ -19,18 +19,18 @@ class Killed(Exception):
     """Stands for the end of a process."""
 
 
-def fit(folder: Path, seed: int = 0, killed_at: int | None = None, settings: str = "a") -> torch.Tensor:
+def fit(folder: Path, seed: int = 0, killed_at: int | None = None, settings: str = "a", options: Training = OPTIONS) -> torch.Tensor:
     """Regress y = x @ w on fresh x; the planted w comes back as the network's weight."""
     folder.mkdir(exist_ok=True)
     (folder / "settings").write_text(settings)
     fabric = make_fabric("cpu", "32-true", seed)
     network = torch.nn.Linear(3, 1, bias=False)
-    optimizer = Optimizer(fabric, network, OPTIONS)
+    optimizer = Optimizer(fabric, network, options)
 
-    def step(index: int) -> dict[str, torch.Tensor]:
+    def step(index: int, part: slice) -> dict[str, torch.Tensor]:
         if index == killed_at:
             raise Killed
-        x = torch.randn(8, 3)
+        x = torch.randn(8, 3)[part]
         loss = ((optimizer.network(x) - x @ torch.tensor([[1.0], [-2.0], [3.0]])) ** 2).mean()
         optimizer.step(loss)
         return {"mse": loss}
@@ -38,7 +38,7 @@ def fit(folder: Path, seed: int = 0, killed_at: int | None = None, settings: str
     def save() -> None:
         torch.save(network.weight.detach(), folder / "weights")
 
-    run(fabric, OPTIONS, step, folder / "log.csv", "regression", {"optimizer": optimizer}, [folder / "settings"], save, seed)
+    run(fabric, options, step, folder / "log.csv", "regression", {"optimizer": optimizer}, [folder / "settings"], save, seed)
     return torch.load(folder / "weights", weights_only=True)
 
 
@@ -51,6 +51,19 @@ def test_a_planted_answer_is_learned_and_repeated(tmp_path: Path) -> None:
     assert [int(row["step"]) for row in rows] == list(range(LOG_EVERY, 301, LOG_EVERY))
     assert float(rows[-1]["mse"]) < 1e-3 < float(rows[0]["mse"])
     assert list((tmp_path / "a/tensorboard").iterdir())
+
+
+def test_a_batch_in_four_passes_gives_the_same_updates(tmp_path: Path) -> None:
+    whole, divided = fit(tmp_path / "a"), fit(tmp_path / "b", options=OPTIONS.model_copy(update={"accumulate": 4}))
+    assert torch.allclose(whole, divided, atol=1e-5)
+    one, other = ([float(row["mse"]) for row in csv.DictReader((tmp_path / name / "log.csv").open())] for name in "ab")
+    assert len(one) == len(other) == 30
+    assert other[:10] == pytest.approx(one[:10], rel=1e-4)
+
+
+def test_a_batch_that_passes_cannot_share_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a multiple of the 1 processes times 3 passes, found 8"):
+        fit(tmp_path, options=OPTIONS.model_copy(update={"accumulate": 3}))
 
 
 def test_a_killed_training_goes_on_and_ends_as_one_that_ran_through(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -79,7 +92,7 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_not_taken_up(tmp_path: Pa
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_name_and_step(tmp_path: Path) -> None:
-    def step(index: int) -> dict[str, torch.Tensor]:
+    def step(index: int, _: slice) -> dict[str, torch.Tensor]:
         return {"mse": torch.tensor(float("nan") if index == 3 else 1.0)}
 
     with pytest.raises(BrainLDMError, match=r"toy: the loss 'mse' is nan at step 3"):

@@ -1,7 +1,6 @@
 """Real processes: two that share a batch do what one does; one that is killed or told to end goes on and ends the same."""
 
 import csv
-import json
 import os
 import signal
 import subprocess
@@ -12,10 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from brainldm.core.files import write_json
 from brainldm.formats.tables import write_tsv
+from brainldm.models import diffusion, latents
 from brainldm.models.training import REQUEUE
 
 N = 16
@@ -46,16 +46,16 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ages = torch.linspace(45, 80, N)
     mu = torch.randn(N, 3, 4, 6, 4, generator=generator) + (ages / 40).view(N, 1, 1, 1, 1)
     names = [f"sub-{index}" for index in range(N)]
-    save_file(
-        {"mu": mu, "sigma": torch.full_like(mu, 0.1)},
-        folder / "latents.safetensors",
-        metadata={"spec": json.dumps({"kind": "latents", "participant_id": names})},
-    )
+    for place in range(2):
+        part = slice(8 * place, 8 * place + 8)
+        sigma = torch.full_like(mu[part], 0.1)
+        latents.write_file(latents.file_of(folder / "latents.json", place), mu[part], sigma, names[part], "test")
+    latents.write_manifest(folder / "latents.json", [names[:8], names[8:]])
     table = pd.DataFrame({"participant_id": names, "split": "train", "age_years": ages, "sex": ["F", "M"] * (N // 2), "volume": "none"})
     write_tsv(folder / "covariates.tsv", table.assign(ventricles_ml=range(20, 20 + N), brain_ml=range(1400, 1400 - N, -1)))
     grid = {"shape": [16, 24, 16], "spacing_mm": 10.0, "center_mm": [0, -17, 7]}
     write_json(folder / "section.json", {"stage": "train_diffusion", "seed": 1, "precision": "32-true", "grid": grid, "section": OPTIONS})
-    files = {"section": "section.json", "covariates": "covariates.tsv", "latents": "latents.safetensors"}
+    files = {"section": "section.json", "covariates": "covariates.tsv", "latents": "latents.json"}
     return ["train_diffusion", *(f"--{name}={folder / file}" for name, file in files.items()), "--device=cpu"]
 
 
@@ -77,6 +77,15 @@ def whole(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole")
     finish(start(inputs, out))
     return out
+
+
+def test_the_measured_scale_factor_is_in_the_checkpoint(inputs: list[str], whole: Path) -> None:
+    manifest = Path(next(word for word in inputs if word.startswith("--latents=")).removeprefix("--latents="))
+    spread = latents.load(manifest, [f"sub-{index}" for index in range(N)]).spread()
+    network = diffusion.load(whole / "model.safetensors")
+    assert network.spec["scale_factor"] == pytest.approx(1 / spread)
+    x = torch.ones(1, *network.latent_shape)
+    assert torch.allclose(network.to_latents(x, torch.zeros(1, 4)), x * spread, rtol=1e-5)
 
 
 def losses(folder: Path) -> list[float]:

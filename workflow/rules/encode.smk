@@ -7,7 +7,7 @@ rule encode:
         covariates="results/covariates/covariates.tsv",
         model="results/train_autoencoder/model.safetensors",
     output:
-        latents="results/encode/latents.safetensors",
+        latents="results/encode/latents.json",
     log:
         "logs/encode/encode.log",
     benchmark:

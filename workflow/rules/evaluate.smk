@@ -5,7 +5,7 @@ rule evaluate:
     input:
         section="results/configure/evaluate.json",
         covariates="results/covariates/covariates.tsv",
-        latents="results/encode/latents.safetensors",
+        latents="results/encode/latents.json",
         rows=expand("results/request/{shard}.parquet", shard=SHARDS),
         shards=expand("results/generate/{shard}.json", shard=SHARDS),
         measured=expand("results/measure/{shard}.parquet", shard=SHARDS),

@@ -1,11 +1,12 @@
-"""Scans in, the autoencoder out; the segmenter lends the features of the perceptual loss."""
+"""Scans in, the autoencoder out; a network that is trained already lends the features of the perceptual loss."""
 
 
 rule train_autoencoder:
     input:
         section="results/configure/train_autoencoder.json",
         covariates="results/covariates/covariates.tsv",
-        features="results/train_segmenter/model.safetensors",
+        features=CONFIG.train_autoencoder.perceptual_weights
+        or "results/train_segmenter/model.safetensors",
     output:
         model="results/train_autoencoder/model.safetensors",
         curve="results/train_autoencoder/log.csv",

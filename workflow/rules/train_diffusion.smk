@@ -5,7 +5,7 @@ rule train_diffusion:
     input:
         section="results/configure/train_diffusion.json",
         covariates="results/covariates/covariates.tsv",
-        latents="results/encode/latents.safetensors",
+        latents="results/encode/latents.json",
     output:
         model="results/train_diffusion/model.safetensors",
         curve="results/train_diffusion/log.csv",
