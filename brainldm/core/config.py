@@ -52,7 +52,7 @@ class Cohort(Section):
 class Flags(Section):
     """Beyond which measures a scan is flagged in the QC table, for a person to look at. No volume depends on them."""
 
-    similarity_below: float = Field(default=0.78, description="right poses: 0.79 and more (whole heads), 0.9 (brains); wrong: up to 0.74")
+    similarity_below: float = Field(default=0.78, description="right poses: 0.81 and more (whole heads), 0.9 (brains); wrong: up to 0.74")
     rotation_above_deg: float = Field(default=40.0, description="heads turn by 30 at most; more is a header that errs about its axes")
     translation_above_mm: float = Field(default=80.0, description="scanners centre heads within some centimetres; more is a lost origin")
     brain_in_scan_below: float = Field(default=0.97, description="fraction; below, some of the brain was never scanned")
