@@ -2,16 +2,20 @@
 
 import difflib
 import json
+import os
+import shutil
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
 
 Pair = tuple[float, float]
+LabPath = Annotated[str, AfterValidator(os.path.expanduser)]
+Tool = Annotated[LabPath, AfterValidator(lambda name: shutil.which(name) or name)]  # a name on PATH becomes the path it stands for
 S = TypeVar("S", bound="Section")
 
 
@@ -25,7 +29,7 @@ class Source(Section):
     """Where raw scans come from: the embedded cohort, or a manifest of the user's own scans."""
 
     kind: Literal["cohort", "manifest"] = "cohort"
-    manifest: str | None = None
+    manifest: LabPath | None = None
 
     @model_validator(mode="after")
     def _manifest_named(self) -> "Source":
@@ -99,7 +103,7 @@ class TrainSegmenter(Training):
     init_filters: int = Field(gt=0, description="features at the finest level; doubled at each coarser one")
     levels: int = Field(ge=2, le=5)
     space_to_depth: int = Field(ge=1, description="edge of the block of voxels folded into channels; 1 in SynthSeg")
-    label_maps: str | None = Field(None, description="folder of label maps, or a TSV of them; none: those of the embedded cohort")
+    label_maps: LabPath | None = Field(None, description="folder of label maps, or a TSV of them; none: those of the embedded cohort")
     align: bool = Field(description="register the label maps to MNI first; those of the embedded cohort lie there")
     held_out_maps: int = Field(ge=1, description="label maps kept for the test, the last ones")
     prior: bool = Field(False, description="start from the mean of the deformed label maps, for scans on one grid; SynthSeg: false")
@@ -220,7 +224,7 @@ class Config(Section):
     precision: str = Field("auto", description="of Lightning Fabric; auto: bf16-mixed where the device computes in it, else 32-true")
     grid: Grid
     source: Source = Source()
-    segmenter: str | None = Field(
+    segmenter: Tool | None = Field(
         None, description="what measures volumes: SynthSeg weights (.h5), an executable such as mri_synthseg, or none: the one trained here"
     )
     cohort: Cohort
