@@ -35,6 +35,19 @@ def _keys(values: Any, above: str = "") -> set[str]:
     return {key for name, value in values.items() for key in _keys(value, f"{above}.{name}")}
 
 
+@each_preset
+def test_nothing_of_the_demo_is_left_where_a_preset_is_laid_over_it(path: Path) -> None:
+    demo, preset = (yaml.safe_load(file.read_text()) for file in (ROOT / "config.yaml", path))
+    assert parse(_laid_over(demo, preset)) == parse(preset)
+
+
+def _laid_over(under: Any, above: Any) -> Any:
+    """As Snakemake does with a second configuration file."""
+    if not isinstance(under, dict) or not isinstance(above, dict):
+        return above
+    return under | {name: _laid_over(under.get(name), value) for name, value in above.items()}
+
+
 def _parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 

@@ -120,7 +120,7 @@ def made_so_far(config: Config, nets: memory.Networks, results: Path) -> Iterato
         if covariates.exists() and latents.exists():
             table = VolumeSet(covariates, config.grid).table
             mu, sigma = cache.load(latents, table["participant_id"].tolist()).batch(range(len(table)))
-            yield latents_check.check(mu, sigma, config.train_diffusion.standardise)
+            yield latents_check.check(mu, sigma)
             if denoiser.exists():
                 network, trained = diffusion.load(denoiser), (table["split"] == "train").tolist()
                 conditions = torch.from_numpy(network.ranges.scale(covariate_array(table[trained], str(covariates))))

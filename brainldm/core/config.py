@@ -2,18 +2,20 @@
 
 import difflib
 import json
+import shutil
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
-from brainldm.core.section import Section
+from brainldm.core.section import LabPath, Section
 from brainldm.core.trainings import TrainAutoencoder, Training, TrainSegmenter
 
 Pair = tuple[float, float]
+Tool = Annotated[LabPath, AfterValidator(lambda name: shutil.which(name) or name)]  # a name on PATH becomes the path it stands for
 S = TypeVar("S", bound="Section")
 
 
@@ -21,7 +23,7 @@ class Source(Section):
     """Where raw scans come from: the embedded cohort, or a manifest of the user's own scans."""
 
     kind: Literal["cohort", "manifest"] = "cohort"
-    manifest: str | None = None
+    manifest: LabPath | None = None
 
     @model_validator(mode="after")
     def _manifest_named(self) -> "Source":
@@ -48,7 +50,7 @@ class Cohort(Section):
 class Flags(Section):
     """Beyond which measures a scan is flagged in the QC table, for a person to look at. No volume depends on them."""
 
-    similarity_below: float = Field(default=0.78, description="right poses: 0.79 and more (whole heads), 0.9 (brains); wrong: up to 0.74")
+    similarity_below: float = Field(default=0.78, description="right poses: 0.81 and more (whole heads), 0.9 (brains); wrong: up to 0.74")
     rotation_above_deg: float = Field(default=40.0, description="heads turn by 30 at most; more is a header that errs about its axes")
     translation_above_mm: float = Field(default=80.0, description="scanners centre heads within some centimetres; more is a lost origin")
     brain_in_scan_below: float = Field(default=0.97, description="fraction; below, some of the brain was never scanned")
@@ -173,7 +175,7 @@ class Config(Section):
     precision: str = Field("auto", description="of Lightning Fabric; auto: bf16-mixed where the device computes in it, else 32-true")
     grid: Grid
     source: Source = Source()
-    segmenter: str | None = Field(
+    segmenter: Tool | None = Field(
         None, description="what measures volumes: SynthSeg weights (.h5), an executable such as mri_synthseg, or none: the one trained here"
     )
     cohort: Cohort

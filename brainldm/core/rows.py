@@ -33,9 +33,11 @@ def batch_names(n_items: int, batch_size: int) -> list[str]:
 def count_scans(manifest: str) -> int:
     """Lines of a manifest below its header, blank ones left out; ConfigError, naming the setting, if there is no such file."""
     try:
-        return sum(1 for line in Path(manifest).read_text(encoding="utf-8").splitlines() if line.strip()) - 1
+        return sum(1 for line in Path(manifest).read_text(encoding="utf-8").split("\n") if line.strip()) - 1
     except OSError as error:
         raise ConfigError(f"source.manifest: expected a TSV of scans, found none at {manifest!r} ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"source.manifest: expected a TSV in UTF-8, found {manifest!r} in another encoding ({error})") from None
 
 
 def participant_id(index: int) -> str:

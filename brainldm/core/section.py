@@ -1,6 +1,11 @@
-"""What every section of the configuration is."""
+"""What every section of the configuration is, and the paths that users write in them."""
 
-from pydantic import BaseModel, ConfigDict
+import os
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+LabPath = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
 class Section(BaseModel):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from brainldm.core.section import Section
+from brainldm.core.section import LabPath, Section
 
 
 class Training(Section):
@@ -26,7 +26,7 @@ class TrainSegmenter(Training):
     init_filters: int = Field(gt=0, description="features at the finest level; doubled at each coarser one")
     levels: int = Field(ge=2, le=5)
     space_to_depth: int = Field(ge=1, description="edge of the block of voxels folded into channels; 1 in SynthSeg")
-    label_maps: str | None = Field(None, description="folder of label maps, or a TSV of them; none: those of the embedded cohort")
+    label_maps: LabPath | None = Field(None, description="folder of label maps, or a TSV of them; none: those of the embedded cohort")
     align: bool = Field(description="register the label maps to MNI first; those of the embedded cohort lie there")
     held_out_maps: int = Field(ge=1, description="label maps kept for the test, the last ones")
     prior: bool = Field(False, description="start from the mean of the deformed label maps, for scans on one grid; SynthSeg: false")

@@ -45,7 +45,8 @@ def read_manifest(path: Path) -> list[Entry]:
     table = read_tsv(path, COLUMNS).reindex(columns=[*COLUMNS, *OPTIONAL])
     if table.empty:
         raise DataError(f"{path}: expected a scan on line 2, found the end of the table")
-    table["where"] = [f"line {line}" for line in range(2, len(table) + 2)]  # line 1 is the header
+    lines = [number for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1) if line.strip()]
+    table["where"] = [f"line {line}" for line in lines[1:]]  # the first is the header
     if faults := [*row_faults(table), *clashes(table)]:
         raise DataError(f"{path}: {listed(table, faults)}")
     return [_entry(path.parent, row) for row in table.itertuples()]

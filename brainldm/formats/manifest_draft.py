@@ -74,7 +74,7 @@ def settle(draft: Draft, rules: Rules, source: Path) -> Settled:
         hint = "" if rules.skip_incomplete or not incomplete else "\n(--skip-incomplete leaves out rows that are faulty by themselves)"
         raise DataError(f"{source}: {listed(table, fatal)}{hint}")
     if kept.empty:
-        raise DataError(f"{source}: expected a scan that can be used, found {listed(table, incomplete)}")
+        raise DataError(f"{source}: expected a scan that can be used, found {listed(table, incomplete) if len(table) else 'no rows'}")
     left_out: dict[str, list[str]] = {}
     for index, fault in sorted(incomplete):
         left_out.setdefault(table["where"][index], []).append(fault)

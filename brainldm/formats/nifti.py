@@ -29,9 +29,9 @@ def encode_volume(counts: np.ndarray, grid: Grid, description: str) -> bytes:
     return _encode(np.asarray(counts, np.int16), grid.affine, ALIGNED, description, SLOPE, (0.0, 1.0))
 
 
-def encode_labels(labels: np.ndarray, grid: Grid, description: str) -> bytes:
-    """The bytes of a .nii.gz: integer labels [I, J, K] as uint8."""
-    return _encode(np.asarray(labels, np.uint8), grid.affine, ALIGNED, description, 1.0, (0.0, 0.0))
+def encode_labels(labels: np.ndarray, affine: np.ndarray, description: str) -> bytes:
+    """The bytes of a .nii.gz: integer labels [I, J, K] as uint8, aligned to MNI by `affine` [4, 4]."""
+    return _encode(np.asarray(labels, np.uint8), affine, ALIGNED, description, 1.0, (0.0, 0.0))
 
 
 def encode_native(array: np.ndarray, affine: np.ndarray, description: str) -> bytes:

@@ -6,13 +6,12 @@ from brainldm.core.findings import Finding, error, warning
 from brainldm.models.diffusion import Diffusion
 
 NAME = "latents"
-UNIT = (0.5, 2.0)  # standard deviations that pass for 1, the schedule's; ours
 SAME = (0.8, 1.25)  # of what the model was trained on, in units of its scale factor; ours
 SILENT = 1.0  # sigma in units of the spread of mu: above, a latent is mostly noise
 
 
-def check(mu: torch.Tensor, sigma: torch.Tensor, standardised: bool) -> Finding:
-    """Moments [N,C,i,j,k] of latents against what `train_diffusion.standardise` will make of them."""
+def check(mu: torch.Tensor, sigma: torch.Tensor) -> Finding:
+    """Moments [N,C,i,j,k] of latents; whatever their spread, training measures it and divides by it."""
     if not (torch.isfinite(mu).all() and torch.isfinite(sigma).all()):
         return error(
             NAME, "not finite", "the autoencoder diverged, or 16 bits overflowed", "train the autoencoder again, in precision 32-true"
@@ -22,10 +21,7 @@ def check(mu: torch.Tensor, sigma: torch.Tensor, standardised: bool) -> Finding:
     if noise > SILENT * spread:
         cause = f"sigma {noise:.3g} exceeds the spread of mu {spread:.3g}: the latents say little of the scans"
         return warning(NAME, found, cause, "lower train_autoencoder.kl_weight and train the autoencoder again")
-    if not standardised and not UNIT[0] <= spread <= UNIT[1]:
-        cause = f"the noise schedule expects latents of standard deviation 1 or so, these have {spread:.3g} and no scale factor"
-        return warning(NAME, found, cause, "set train_diffusion.standardise: true, or another train_autoencoder.kl_weight")
-    return Finding(NAME, found + (", standardised in training" if standardised else ", no scale factor"))
+    return Finding(NAME, found)
 
 
 def check_scale(network: Diffusion, mu: torch.Tensor, conditions: torch.Tensor) -> Finding:

@@ -81,7 +81,7 @@ class _Command:
     """Takes folders: --i and --o; writes a label map of each image, <name>_synthseg.nii.gz, and the volumes as CSV, --vol."""
 
     def __init__(self, path: Path, grid: Grid) -> None:
-        self.path, self.affine = path, grid.affine
+        self.path, self.affine = path.resolve(), grid.affine
 
     def segment(self, images: torch.Tensor) -> Segmented:
         with TemporaryDirectory() as folder:

@@ -79,7 +79,7 @@ def _write_label_map(seed: int, folder: Path, index: int) -> dict[str, str]:
     """Write one label map in MNI space; its row of the table."""
     dseg = f"derivatives/labels/label-{index + 1:02d}_dseg.nii.gz"
     labels = label_map(anatomy_of(draw_label_map(seed, index)), LABEL_GRID.shape, LABEL_GRID.affine)
-    write_bytes(folder / dseg, encode_labels(labels, LABEL_GRID, DESCRIPTION))
+    write_bytes(folder / dseg, encode_labels(labels, LABEL_GRID.affine, DESCRIPTION))
     return {"dseg": dseg}
 
 

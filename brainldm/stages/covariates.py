@@ -1,5 +1,6 @@
 """Gather the covariates of all scans: in the batches' QC tables and volumes, out the one table that every training reads."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +12,12 @@ import typer
 from brainldm.core.config import Covariates, read_section
 from brainldm.core.errors import DataError
 from brainldm.core.labels import from_columns_mm3, summary_ml
+from brainldm.formats.manifest import SPLITS
 from brainldm.formats.tables import read_tsv, write_tsv
 
 KEPT = ["participant_id", "session", "split", "age_years", "sex", "volume"]
 MEASURED = ["ventricles_ml", "brain_ml"]
+NAMED = 10
 
 
 def main(
@@ -31,8 +34,7 @@ def main(
     else:
         tables = [_measured(path, volumes, out.parent) for path, volumes in zip(qc, segment or [], strict=True)]
     table = pd.concat(tables, ignore_index=True)
-    _check(table, qc, options.volumes)
-    write_tsv(out, table)
+    write_tsv(out, _complete(table, qc, options.volumes))
 
 
 def _scans(qc: Path, folder: Path, columns: list[str]) -> pd.DataFrame:
@@ -50,12 +52,15 @@ def _measured(qc: Path, volumes: Path, folder: Path) -> pd.DataFrame:
     return pd.concat([scans, pd.DataFrame(summary_ml(label_ml)).round(4)], axis=1) if len(scans) else scans
 
 
-def _check(table: pd.DataFrame, qc: list[Path], source: str) -> None:
-    if table.empty:
-        raise DataError(f"{', '.join(map(str, qc))}: expected scans with status ok, found none")
-    missing = table["participant_id"][~np.isfinite(table[MEASURED].to_numpy(float)).all(1)].tolist()
-    if missing:
-        raise DataError(
-            f"expected ventricles_ml and brain_ml of every scan (covariates.volumes: {source}), found none for "
-            f"{len(missing)} of {len(table)}: {', '.join(missing[:10])}"
-        )
+def _complete(table: pd.DataFrame, qc: list[Path], source: str) -> pd.DataFrame:
+    """The scans that have both volumes; DataError unless some of them are of each split."""
+    known = np.isfinite(table[MEASURED].to_numpy(float)).all(1) if len(table) else np.zeros(0, bool)
+    if not known.all():
+        left_out = table["participant_id"][~known].tolist()
+        shown = ", ".join(left_out[:NAMED]) + (" ..." if len(left_out) > NAMED else "")
+        logging.warning("left out: %d scans without ventricles_ml or brain_ml (covariates.volumes: %s): %s", len(left_out), source, shown)
+    table = table[known].reset_index(drop=True)
+    for split in SPLITS:
+        if not (table["split"] == split).any():
+            raise DataError(f"{', '.join(map(str, qc))}: expected scans of the split {split!r} with status ok and with volumes, found none")
+    return table

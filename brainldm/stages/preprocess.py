@@ -81,7 +81,7 @@ def _finish(given: Given, entry: Entry, volume: Path, transform: Path) -> dict[s
         done = read_json(journal)
         if done["made_from"] == made_from:
             return dict(done["measures"])
-    for left in [journal, *volume.parent.glob(f".tmp*.{entry.name}_*")]:  # temporary files of a killed run
+    for left in [journal, volume, transform, *volume.parent.glob(f".tmp*.{entry.name}_*")]:  # stale ones, and those of a killed run
         left.unlink(missing_ok=True)
     measures = _preprocess(given, entry.t1w, volume, transform)
     write_json(journal, {"measures": measures, "made_from": made_from})

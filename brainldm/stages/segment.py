@@ -11,7 +11,7 @@ from rich.progress import track
 
 from brainldm.core.config import Inference, read_section
 from brainldm.core.labels import columns_mm3
-from brainldm.formats.nifti import encode_native, read_volume, write_bytes
+from brainldm.formats.nifti import encode_labels, read_volume, write_bytes
 from brainldm.formats.tables import read_tsv, write_tsv
 from brainldm.formats.volumes import chunks
 from brainldm.models import ruler
@@ -39,6 +39,6 @@ def main(
         images = np.stack([read_volume(qc.parent / name, given.grid) for name in chosen])[:, None]
         found = measuring.segment(torch.from_numpy(images).to(fabric.device))
         for name, labels in zip(chosen, found.labels, strict=True):
-            write_bytes(out.parent / f"{name.removesuffix(ENDING)}_dseg.nii.gz", encode_native(labels, found.affine, "brainldm segment"))
+            write_bytes(out.parent / f"{name.removesuffix(ENDING)}_dseg.nii.gz", encode_labels(labels, found.affine, "brainldm segment"))
         parts.append(pd.DataFrame({"volume": chosen, **columns_mm3(found.label_ml)}).round(3))
     write_tsv(out, pd.concat(parts, ignore_index=True))

@@ -16,7 +16,7 @@ from rich.progress import track
 from brainldm.core.config import Given, TrainSegmenter, read_section
 from brainldm.core.errors import DataError
 from brainldm.core.grid import Grid
-from brainldm.core.labels import NAMES
+from brainldm.core.labels import CSF, NAMES
 from brainldm.formats.tables import read_tsv, write_tsv
 from brainldm.imaging.register import register
 from brainldm.models import checkpoint, segmenter
@@ -88,6 +88,10 @@ def read_maps(paths: list[Path], align: bool, given: Given, device: torch.device
         pose = register(t1_image(labels), affine, ALIGN_MM, ALIKE, given.seed).mni_to_native if align else np.eye(4)
         maps.append(label_map(labels, affine, pose, device))
         found |= set(np.unique(labels).tolist())
+    if CSF not in found:
+        raise DataError(
+            f"{paths[0].parent}: expected label maps with csf ({CSF}), which tells the size of the head, found none in {len(paths)}"
+        )
     return maps, recognised(found)
 
 

@@ -15,7 +15,7 @@ from brainldm.core.config import parse
 from brainldm.core.covariates import covariate_array, ranges_of
 from brainldm.formats.nifti import encode_native, encode_volume, quantise, write_bytes
 from brainldm.formats.tables import write_tsv
-from brainldm.models import autoencoder, checkpoint, diffusion
+from brainldm.models import autoencoder, checkpoint, diffusion, latents
 
 VALUES = yaml.safe_load((Path(__file__).parents[1] / "tiny/config.yaml").read_text())
 CONFIG = parse(VALUES)
@@ -61,6 +61,12 @@ def people() -> pd.DataFrame:
     return table.assign(split=["train"] * (N - 1) + ["test"])
 
 
+def write_latents(results: Path, mu: torch.Tensor, names: list[str]) -> None:
+    manifest = results / "encode/latents.json"
+    latents.write_file(latents.file_of(manifest, 0), mu, torch.full_like(mu, 0.1), names, "a test")
+    latents.write_manifest(manifest, [names])
+
+
 @pytest.fixture
 def results(folder: Path) -> Path:
     """What a run has made by the diffusion model: scans on the grid, the autoencoder's mean scan, latents, a model trained on them."""
@@ -78,8 +84,7 @@ def results(folder: Path) -> Path:
     coder.standardise(volumes[-1], 0.01)  # the held-out scan itself: what random weights add is small
     checkpoint.save(made / "train_autoencoder/model.safetensors", coder.state_dict(), coder.spec)
     mu = torch.randn(N, *coder.latent_shape(CONFIG.grid.shape))
-    moments = {"mu": mu.half(), "sigma": torch.full_like(mu, 0.1).half()}
-    checkpoint.save(made / "encode/latents.safetensors", moments, {"kind": "latents", "participant_id": table["participant_id"].tolist()})
+    write_latents(made, mu, table["participant_id"].tolist())
     covariates = covariate_array(table)[:-1]
     denoiser = diffusion.build(CONFIG.train_diffusion, tuple(mu.shape[1:]), ranges_of(covariates, "table"))
     denoiser.latent_spread.fill_(float(mu[:-1].std()))
@@ -177,8 +182,8 @@ def test_an_autoencoder_that_shows_the_mean_brain_is_a_warning(folder: Path, res
 
 
 def test_latents_that_the_model_was_not_trained_on_are_an_error(folder: Path, results: Path) -> None:
-    tensors, spec = checkpoint.load(results / "encode/latents.safetensors", "latents")
-    checkpoint.save(results / "encode/latents.safetensors", {name: 3 * tensor for name, tensor in tensors.items()}, spec)
+    names = pd.read_csv(results / "covariates/covariates.tsv", sep="\t")["participant_id"].tolist()
+    write_latents(results, 3 * latents.load(results / "encode/latents.json", names).batch(range(N))[0], names)
     result = doctor(folder)
     assert result.exit_code == 1
     assert verdict(result, "scale factor") == "error"

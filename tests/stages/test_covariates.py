@@ -67,12 +67,18 @@ def test_volumes_of_the_manifest_need_no_segmentation(batches: Batches) -> None:
     assert table["brain_ml"].tolist() == [1500, 1400, 1200]
 
 
-def test_a_scan_without_volumes_in_the_manifest_is_named(batches: Batches) -> None:
+def test_a_scan_without_volumes_in_the_manifest_is_left_out_and_named(batches: Batches, caplog: pytest.LogCaptureFixture) -> None:
     scans = pd.read_csv(batches.qc[0], sep="\t")
-    scans.loc[1, "brain_ml"] = None
+    scans.loc[0, "brain_ml"] = None
     write_tsv(batches.qc[0], scans)
-    with pytest.raises(DataError, match=r"covariates\.volumes: manifest.*1 of 3: sub-2"):
-        batches.run("manifest", [])
+    assert batches.run("manifest", [])["participant_id"].tolist() == ["sub-2", "sub-4"]
+    assert "1 scans without ventricles_ml or brain_ml (covariates.volumes: manifest): sub-1" in caplog.text
+
+
+def test_a_split_without_scans_is_an_error(batches: Batches) -> None:
+    write_tsv(batches.qc[0], pd.read_csv(batches.qc[0], sep="\t").assign(split="train"))
+    with pytest.raises(DataError, match="of the split 'test' with status ok and with volumes, found none"):
+        batches.run("segmented", batches.volumes)
 
 
 def test_volumes_of_other_scans_are_refused(batches: Batches) -> None:
@@ -85,5 +91,5 @@ def test_no_good_scan_is_an_error(batches: Batches) -> None:
         write_tsv(path, pd.read_csv(path, sep="\t").assign(status="bad"))
     for path in batches.volumes:
         write_tsv(path, pd.DataFrame({"volume": []}))
-    with pytest.raises(DataError, match="expected scans with status ok, found none"):
+    with pytest.raises(DataError, match="expected scans of the split 'train' with status ok"):
         batches.run("segmented", batches.volumes)

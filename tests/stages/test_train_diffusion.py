@@ -12,7 +12,7 @@ import torch
 from brainldm.core.covariates import Ranges, covariate_array, ranges_of
 from brainldm.core.files import write_json
 from brainldm.formats.tables import write_tsv
-from brainldm.models import checkpoint, denoising, diffusion
+from brainldm.models import denoising, diffusion, latents
 from brainldm.stages import train_diffusion
 
 N, LATENT = 12, (3, 4, 6, 4)
@@ -48,7 +48,8 @@ def inputs(tmp_path: Path) -> Inputs:
     mu = torch.randn(N, *LATENT, generator=generator).half()
     sigma = (0.1 + torch.rand(N, *LATENT, generator=generator)).half()
     names = [f"sub-{index}" for index in range(N)]
-    checkpoint.save(tmp_path / "latents.safetensors", {"mu": mu, "sigma": sigma}, {"kind": "latents", "participant_id": names})
+    latents.write_file(latents.file_of(tmp_path / "latents.json", 0), mu, sigma, names, "a test")
+    latents.write_manifest(tmp_path / "latents.json", [names])
     table = pd.DataFrame({"participant_id": names, "split": ["train", "train", "test"] * (N // 3), "age_years": np.linspace(45, 80, N)})
     table = table.assign(sex=["F", "M"] * (N // 2), volume="none", ventricles_ml=range(20, 20 + N), brain_ml=range(1400, 1400 - N, -1))
     write_tsv(tmp_path / "covariates.tsv", table)
@@ -63,7 +64,7 @@ def train(inputs: Inputs, **changes: object) -> diffusion.Diffusion:
     folder = inputs.folder
     section = {"stage": "train_diffusion", "seed": 1, "precision": "32-true", "grid": GRID, "section": OPTIONS | changes}
     write_json(folder / "section.json", section)
-    files = (folder / name for name in ("section.json", "covariates.tsv", "latents.safetensors", "model.safetensors"))
+    files = (folder / name for name in ("section.json", "covariates.tsv", "latents.json", "model.safetensors"))
     train_diffusion.main(*files, device="cpu")
     return diffusion.load(folder / "model.safetensors")
 
@@ -93,11 +94,14 @@ def test_the_target_of_a_row_is_its_own_latent_and_no_augmentation_is_used(input
     met = set()
     for drawn, clean, (x, timesteps, conditions) in zip(draws, cleans, given, strict=True):
         rows = [int((inputs.conditions == condition).all(1).nonzero().squeeze()) for condition in conditions]
-        assert torch.equal(clean, inputs.mu[rows] + inputs.sigma[rows] * drawn.latent_noise)
+        latent = clean * model.latent_spread
+        assert torch.allclose(latent, inputs.mu[rows] + inputs.sigma[rows] * drawn.latent_noise, atol=1e-5)
         signal, spread = model.schedule.coefficients(timesteps, 5)
         assert torch.equal(x, signal * clean + spread * drawn.noise)
         for name, augmented in FALSIFYING.items():  # each would have been seen
-            assert name in USED or not torch.equal(clean, augmented(inputs.mu[rows]) + inputs.sigma[rows] * drawn.latent_noise)
+            assert name in USED or not torch.allclose(
+                latent, augmented(inputs.mu[rows]) + inputs.sigma[rows] * drawn.latent_noise, atol=1e-5
+            )
         met |= set(rows)
     assert met == set(range(len(inputs.mu)))  # three epochs: every training scan, and no other
 
