@@ -11,7 +11,7 @@ import torch
 import typer
 from rich.console import Console
 
-from brainldm.core import disk_space
+from brainldm.core import disk_space, grid_fit
 from brainldm.core.config import Config
 from brainldm.core.covariates import covariate_array
 from brainldm.core.errors import BrainLDMError, ConfigError
@@ -51,11 +51,14 @@ def examine(path: Path, weights: list[Path], sample: int, results: Path, memory_
     """Every finding, cheapest first."""
     try:
         config = read_config(path)
-        nets = memory.networks(config)
-    except (ConfigError, ValueError, RuntimeError, IndexError) as fault:  # the last three: MONAI's, of networks that do not fit together
+        grid = grid_fit.check(config)
+        nets = memory.networks(config) if grid.verdict == "ok" else None
+    except (ConfigError, ValueError) as fault:  # the latter is MONAI's, of numbers that make no network
         yield error("configuration", str(path), str(fault), "correct the keys named; config.yaml and workflow/presets show every one")
         return
-    yield Finding("configuration", str(path))
+    yield from (Finding("configuration", str(path)), grid)
+    if nets is None:
+        return
     yield from tools(config)
     yield from device(config, nets, memory_gb)
     manifest, entries = scans(config, results)
@@ -94,8 +97,8 @@ def device(config: Config, nets: memory.Networks, memory_gb: float | None) -> It
         remedy = "set device: auto, or give --memory-gb of the GPU that the jobs run on, if that is another machine's"
         yield error("device", "no GPU", "device is cuda, and torch finds none on this machine", remedy)
     name, has = memory.device_bytes(config.device) if memory_gb is None else ("as given", int(memory_gb * 1e9))
-    for stage, (need, settings) in memory.estimates(config, nets).items():
-        yield memory.check(stage, need, settings, name, has)
+    for stage in memory.STAGES:
+        yield memory.check(stage, config, nets, name, has)
 
 
 def scans(config: Config, results: Path) -> tuple[list[Finding], list[Entry]]:

@@ -55,23 +55,26 @@ def check_manifest(path: Path, config: Config) -> tuple[list[Finding], list[Entr
 
 def manifest_doubts(entries: list[Entry], config: Config) -> list[Doubt]:
     """Cause and remedy of everything for which a run on these scans would fail, some stages on."""
-    found: list[Doubt] = []
-    if missing := [str(entry.t1w) for entry in entries if not entry.t1w.is_file()]:
-        shown = ", ".join(missing[:NAMED])
-        found.append((f"{len(missing)} scans are no files, such as {shown}", "mount or copy them, or correct the column t1w"))
-    for split in SPLITS:
-        if not any(entry.split == split for entry in entries):
-            found.append((f"no scan is in the split {split}", "choose another --held-out of `brainldm manifest`"))
     trained = [entry for entry in entries if entry.split == "train"]
-    for name in ("sex", "age_years"):
-        if len({getattr(entry, name) for entry in trained}) == 1:
-            found.append((f"{name} is the same for all training scans: no model can be conditioned on it", "add scans of others"))
-    if config.covariates.volumes == "manifest":
-        without = sum(entry.ventricles_ml is None or entry.brain_ml is None for entry in entries)
-        if without:
-            remedy = "add the columns ventricles_ml and brain_ml, or set covariates.volumes: segmented"
-            found.append((f"{without} scans have no volumes, and covariates.volumes is manifest", remedy))
-    return found
+    missing = [str(entry.t1w) for entry in entries if not entry.t1w.is_file()]
+    needs_volumes = config.covariates.volumes == "manifest"
+    without = sum(entry.ventricles_ml is None or entry.brain_ml is None for entry in entries)
+    raised = {
+        (f"{len(missing)} scans are no files: {', '.join(missing[:NAMED])}", "mount or copy them, or correct the column t1w"): missing,
+        (
+            f"{without} scans have no volumes, and covariates.volumes is manifest",
+            "add the columns ventricles_ml and brain_ml, or set covariates.volumes: segmented",
+        ): needs_volumes and without,
+        **{
+            (f"no scan is in the split {split}", "choose another --held-out of `brainldm manifest`"): not n
+            for split, n in (("train", len(trained)), ("test", len(entries) - len(trained)))
+        },
+        **{
+            (f"{name} is the same for all training scans: no model can be conditioned on it", "add scans of others"): len(values) == 1
+            for name, values in ((name, {getattr(entry, name) for entry in trained}) for name in ("sex", "age_years"))
+        },
+    }
+    return [doubt for doubt, is_raised in raised.items() if is_raised]
 
 
 def places(n_items: int, n: int) -> list[int]:

@@ -24,6 +24,7 @@ from brainldm.core.labels import DEMO
 from brainldm.models import age, autoencoder, diffusion, segmenter
 
 MARGIN = 1.1
+ROOMY = 0.9  # of the device's memory
 NO_RANGES = Ranges((0.0,) * 4, (1.0,) * 4)
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -38,7 +39,7 @@ class Networks(NamedTuple):
 
 
 def networks(config: Config) -> Networks:
-    """All that the configuration trains, without memory for the weights; ValueError and the like where it describes none."""
+    """All that the configuration trains, without memory for the weights; MONAI's ValueError where the numbers make no network."""
     with torch.device("meta"):
         coder = autoencoder.build(config.train_autoencoder, config.grid)
         return Networks(
@@ -105,14 +106,12 @@ def generation_bytes(nets: Networks, n: int) -> int:
     return int(MARGIN * (4 * (n_parameters(nets.autoencoder) + n_parameters(nets.diffusion)) + max(peaks)))
 
 
-def estimates(config: Config, nets: Networks) -> dict[str, tuple[int, str]]:
-    """Estimated bytes of every stage with a network of ours, and the settings that lower them."""
-    found = {}
-    for stage, loss in LOSSES.items():
-        network, average = getattr(nets, stage.removeprefix("train_")), stage == "train_diffusion"
-        step = partial(loss, nets, getattr(config, stage).batch_size)
-        found[stage] = (training_bytes(network, step, average), f"{stage}.batch_size or {stage}.channels")
-    return found | {"generate": (generation_bytes(nets, config.generate.batch_size), "generate.batch_size")}
+def stage_bytes(stage: str, config: Config, nets: Networks) -> int:
+    """The estimate of a stage, one of STAGES, whose network fits the grid (core.grid_fit)."""
+    n = getattr(config, stage).batch_size
+    if stage == "generate":
+        return generation_bytes(nets, n)
+    return training_bytes(getattr(nets, stage.removeprefix("train_")), partial(LOSSES[stage], nets, n), stage == "train_diffusion")
 
 
 def _images(nets: Networks, n: int) -> torch.Tensor:
@@ -136,6 +135,7 @@ LOSSES: dict[str, Callable[[Networks, int], torch.Tensor]] = {
     "train_diffusion": lambda nets, n: (_denoised(nets, n) ** 2).mean(),
     "train_age": lambda nets, n: nets.age(_images(nets, n)).abs().mean(),
 }
+STAGES = (*LOSSES, "generate")
 
 
 def device_bytes(device: str) -> tuple[str, int]:
@@ -148,12 +148,13 @@ def device_bytes(device: str) -> tuple[str, int]:
     return "CPU", min([physical, *(int(limit) for limit in limits if limit.isdigit())])
 
 
-def check(stage: str, need: int, settings: str, device: str, has: int) -> Finding:
-    """One stage's estimate against the device's memory."""
-    name, found = f"memory of {stage}", f"about {size(need)} of {size(has)} ({device})"
-    if need <= 0.9 * has:
+def check(stage: str, config: Config, nets: Networks, device: str, has: int) -> Finding:
+    """The estimate of one of STAGES against the device, whose name and memory in bytes are given."""
+    need, name = stage_bytes(stage, config, nets), f"memory of {stage}"
+    found = f"about {size(need)} of {size(has)} ({device})"
+    if need <= ROOMY * has:
         return Finding(name, found)
-    remedy = f"lower {settings}, take a smaller preset (workflow/presets), or a device with more memory"
+    remedy = f"lower {stage}.batch_size or the network's channels, take a smaller preset (workflow/presets), or a device with more memory"
     if need <= has:
-        return warning(name, found, "the estimate leaves less than a tenth of the memory", remedy)
+        return warning(name, found, "by the estimate less than a tenth of the memory stays free", remedy)
     return error(name, found, "the networks as configured do not fit the device's memory (an estimate in 32 bits)", remedy)
