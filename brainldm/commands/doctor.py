@@ -52,12 +52,12 @@ def examine(path: Path, weights: list[Path], sample: int, results: Path, memory_
     """Every finding, cheapest first."""
     try:
         config = read_config(path)
-        yield (grid := grid_fit.check(config))
-        nets = None if grid.verdict == "error" else memory.networks(config)
+        grid = grid_fit.check(config)
+        nets = memory.networks(config) if grid.verdict == "ok" else None
     except (ConfigError, ValueError) as fault:  # the latter is MONAI's, of numbers that make no network
         yield error("configuration", str(path), str(fault), "correct the keys named; config.yaml and workflow/presets show every one")
         return
-    yield Finding("configuration", str(path))
+    yield from (Finding("configuration", str(path)), grid)
     if nets is None:
         return
     yield from tools(config)
