@@ -29,7 +29,6 @@ class TrainSegmenter(Training):
     label_maps: LabPath | None = Field(None, description="folder of label maps, or a TSV of them; none: those of the embedded cohort")
     align: bool = Field(description="register the label maps to MNI first; those of the embedded cohort lie there")
     held_out_maps: int = Field(ge=1, description="label maps kept for the test, the last ones")
-    prior: bool = Field(False, description="start from the mean of the deformed label maps, for scans on one grid; SynthSeg: false")
     dice_weight: float = Field(
         1.0, ge=0, description="of the soft Dice beside the cross-entropy, which alone gives unbiased volumes (ours)"
     )

@@ -13,7 +13,6 @@ from brainldm.core.grid import Grid
 from brainldm.models import checkpoint
 from brainldm.models.folding import depth_to_space, space_to_depth
 
-LEAST = 1e-3  # fraction of a label that no voxel is denied
 FINE, HEAD = 12, 24  # features of a voxel that come from the network, and those from which its label is told
 
 
@@ -37,20 +36,11 @@ class Segmenter(nn.Module):
         )
         # Beside the voxel's own intensity: told from folded features alone, labels took ten times as many steps to learn.
         self.head = nn.Sequential(nn.Conv3d(FINE + 1, HEAD, 3, padding=1), nn.ELU(), nn.Conv3d(HEAD, len(self.labels), 1))
-        self.prior = nn.Buffer(torch.zeros(1, len(self.labels), *spec["prior"])) if spec["prior"] else None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits [N,L,I,J,K]."""
         features = depth_to_space(self.network(self._input(images)), self.fold)
-        logits = self.head(torch.cat([features, images], 1))
-        return logits if self.prior is None else logits + self.prior
-
-    def expect(self, fractions: torch.Tensor) -> None:
-        """Start from how much of every voxel each label fills on average, [L,I,J,K]: the network has the rest to learn."""
-        if self.prior is not None:
-            self.prior.copy_(fractions.clamp(min=LEAST).log())
-            for parameter in self.head[-1].parameters():
-                nn.init.zeros_(parameter)
+        return self.head(torch.cat([features, images], 1))
 
     def _input(self, images: torch.Tensor) -> torch.Tensor:
         """The folded image, and where each block lies (-1 to 1 along each axis): left and right look alike, and scans are registered."""
@@ -75,7 +65,7 @@ class Segmenter(nn.Module):
 def build(options: TrainSegmenter, grid: Grid, labels: tuple[int, ...]) -> Segmenter:
     """A new network from its section of the configuration, for these labels."""
     names = ("init_filters", "levels", "space_to_depth")
-    fixed = {"kind": "segmenter", "voxel_ml": grid.voxel_ml, "labels": labels, "prior": grid.shape if options.prior else None}
+    fixed = {"kind": "segmenter", "voxel_ml": grid.voxel_ml, "labels": labels}
     return Segmenter({**fixed, **{name: getattr(options, name) for name in names}})
 
 

@@ -27,7 +27,6 @@ from brainldm.models.training import Optimizer, make_fabric, run
 ALIGN_MM = 4.0
 ALIKE = 0.75  # similarity to the template at which a label map counts as aligned
 SUFFIXES = (".nii", ".nii.gz", ".mgz")
-N_PRIOR = 96  # images that the prior is a mean of
 N_TESTS = 8  # images of every map that is held out
 
 
@@ -45,7 +44,6 @@ def main(
     maps, told_apart = read_maps(paths, options.align, given, fabric.device)
     train, held_out = maps[: -options.held_out_maps], maps[-options.held_out_maps :]
     network = segmenter.build(options, given.grid, told_apart)
-    network.expect(_mean_fractions(train, options, given, told_apart))
     optimizer = Optimizer(fabric, network, options)
 
     def step(index: int, mine: slice) -> dict[str, torch.Tensor]:
@@ -115,15 +113,6 @@ def images_of(
     """One new image [N,1,I,J,K] of each map, by a generator of its own, and its fractions [N,L,I,J,K]."""
     pairs = [synthesise(one, draw(options, grid, generator), grid, labels) for one, generator in zip(maps, generators, strict=True)]
     return torch.stack([image for image, _ in pairs]), torch.stack([target for _, target in pairs])
-
-
-def _mean_fractions(maps: list[LabelMap], options: TrainSegmenter, given: Given, labels: tuple[int, ...]) -> torch.Tensor:
-    """Mean fractions [L,I,J,K] of the label maps as they are deformed in training; zeros where the options want no prior."""
-    total = torch.zeros(len(labels), *given.grid.shape)
-    for n in range(N_PRIOR if options.prior else 0):
-        generator = np.random.default_rng([given.seed, N_PRIOR, n])
-        total += images_of([maps[n % len(maps)]], options, given.grid, labels, [generator])[1][0].cpu() / N_PRIOR
-    return total
 
 
 def losses(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
