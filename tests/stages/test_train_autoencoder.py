@@ -12,7 +12,7 @@ from scans import TINY, write_scans, write_section, write_segmenter
 
 from brainldm.core.config import TrainAutoencoder
 from brainldm.core.errors import ConfigError
-from brainldm.models import autoencoder
+from brainldm.models import autoencoder, medicalnet
 from brainldm.stages.train_autoencoder import cropped, main
 
 STEPS = {"steps": 6, "adversarial_start": 2, "learning_rate": 1e-4, "discriminator_learning_rate": 1e-4}
@@ -28,10 +28,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(folder: Path, out: Path, **changes: Any) -> Trained:
+def train(folder: Path, out: Path, features: str = "segmenter.safetensors", **changes: Any) -> Trained:
     """Weights and losses of a few steps."""
     section = write_section(out / "section.json", "train_autoencoder", **{**STEPS, **changes})
-    main(section, folder / "covariates.tsv", folder / "segmenter.safetensors", out / "model.safetensors", "cpu")
+    main(section, folder / "covariates.tsv", folder / features, out / "model.safetensors", "cpu")
     rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader((out / "log.csv").open())]
     return load_file(out / "model.safetensors"), rows
 
@@ -48,6 +48,14 @@ def test_saving_memory_changes_nothing_but_round_off(folder: Path, tmp_path: Pat
         assert torch.allclose(weights[name], tensor, atol=1e-5), name
     for name in ("l1", "gradient_l1", "kl", "perceptual", "adversarial", "discriminator"):
         assert rows[-1][name] == pytest.approx(whole[1][-1][name], rel=1e-5), name
+
+
+def test_a_file_of_medicalnets_weights_takes_the_segmenters_place(folder: Path, tmp_path: Path, whole: Trained) -> None:
+    torch.manual_seed(0)
+    torch.save(medicalnet.MedicalNet("basic", [1, 1, 1, 1], "B").network.state_dict(), folder / "resnet_10.pth")
+    _, rows = train(folder, tmp_path, "resnet_10.pth", perceptual="medicalnet", perceptual_weights="resnet_10.pth")
+    assert np.isfinite(rows[-1]["perceptual"])
+    assert rows[-1]["perceptual"] != whole[1][-1]["perceptual"]
 
 
 def test_recomputed_activations_give_identical_gradients() -> None:
