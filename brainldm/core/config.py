@@ -139,14 +139,19 @@ class Request(RequestDesign):
     rows_per_shard: int = Field(gt=0)
 
 
-class Generate(Section):
-    """DDIM sampling and decoding, in shards."""
+class Sampling(Section):
+    """How latents come from noise."""
 
-    batch_size: int = Field(gt=0)
     steps: int = Field(50, gt=0)
     guidance: float = Field(
         1.0, ge=0, description="classifier-free (Ho & Salimans 2022); 1: none, as in the paper; more costs twice the time"
     )
+
+
+class Generate(Sampling):
+    """Sampling and decoding, in shards."""
+
+    batch_size: int = Field(gt=0)
 
 
 class Evaluate(Section):

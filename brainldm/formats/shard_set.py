@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainldm.core.config import Generate
 from brainldm.core.grid import Grid
 from brainldm.formats.nifti import decode_volume
 from brainldm.formats.shards import read_manifest, read_member
@@ -26,9 +27,9 @@ class ShardSet:
         return [row["index"] for _, row in self.rows]
 
     @property
-    def sampler_steps(self) -> int:
-        """DDIM steps that made the volumes, from the first manifest's provenance."""
-        return int(read_manifest(self.rows[0][0])["provenance"]["section"]["section"]["steps"])
+    def sampling(self) -> Generate:
+        """How the volumes were sampled, from the first manifest's provenance."""
+        return Generate.model_validate(read_manifest(self.rows[0][0])["provenance"]["section"]["section"])
 
     def batch(self, places: np.ndarray | range) -> np.ndarray:
         """Volumes [N,1,I,J,K] at the given places, float32; hashes and grid are checked."""

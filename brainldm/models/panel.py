@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from rich.progress import track
 
+from brainldm.core.config import Sampling
 from brainldm.core.covariates import NAMES
 from brainldm.core.grid import Grid
 from brainldm.models import age, autoencoder, diffusion, ruler
@@ -46,7 +47,7 @@ class Panel:
         """Of n latent means [N,C,i,j,k]: `images` [N,1,I,J,K] in [0, 1] as float16, and their `ventricles_ml` [N]."""
         return self._over(read, n, title, self._reconstruction)
 
-    def ladder(self, name: str, training: np.ndarray, n_steps: int, key: tuple[int, int], sampler_steps: int) -> Arrays:
+    def ladder(self, name: str, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> Arrays:
         """One brain with one covariate moved (Pinaya et al. 2022, Fig. 2): `requested` and `measured` [S], `images` [S,I,J,K].
 
         `name` is ventricles_ml or age_years, training covariates are [N,4], `key` is (seed, row index) of the noise that all volumes
@@ -54,7 +55,7 @@ class Panel:
         """
         rows = ladder_rows(training, name, n_steps)
         noise = row_noise(*key, self.diffusion.latent_shape)[None]
-        images = torch.cat([sample_volumes(self.diffusion, self.autoencoder, row[None], noise, sampler_steps) for row in rows]).float()
+        images = torch.cat([sample_volumes(self.diffusion, self.autoencoder, row[None], noise, how) for row in rows]).float()
         measured = self.age.predict(images) if name == "age_years" else volumes_ml(self.ruler, images)[name]
         return {"requested": rows[:, NAMES.index(name)], "measured": measured, "images": _numpy(images[:, 0])}
 

@@ -72,7 +72,7 @@ def main(
     )
     people, key = covariate_array(real.table.iloc[train]), (int(table["seed"][0]), int(table["index"][0]))
     for name in ("ventricles_ml", "age_years"):
-        ladder = nets.ladder(name, people, options.ladder_steps, key, synthetic.sampler_steps)
+        ladder = nets.ladder(name, people, options.ladder_steps, key, synthetic.sampling)
         volumes[f"ladder_{name}"] = ladder.pop("images")
         shown[f"ladder_{name}"] = ladder
     evaluation.write(out, evaluation.Evaluation(report, table, volumes, {**shown, "held_out_ages": ages}))

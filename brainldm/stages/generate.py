@@ -60,7 +60,7 @@ def _generate(rows: pd.DataFrame, given: Given, journal: shards.Journal, models:
         keys = zip(padded["seed"], padded["index"], strict=True)
         noise = torch.stack([row_noise(int(seed), int(index), denoiser.latent_shape) for seed, index in keys])
         with fabric.autocast():
-            images = sample_volumes(denoiser, decoder, covariate_array(padded), noise, options.steps, options.guidance)
+            images = sample_volumes(denoiser, decoder, covariate_array(padded), noise, options)
         counts = quantise(images[: len(batch), 0].float().cpu().numpy())
         for index, voxels in zip(batch["index"], counts, strict=True):
             description = f"SYNTHETIC T1w brainldm {participant_id(int(index))}"

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from brainldm.__main__ import application
 from brainldm.commands.bundle import save
-from brainldm.core.config import read_section
+from brainldm.core.config import Sampling, read_section
 from brainldm.core.errors import BrainLDMError, DataError
 from brainldm.formats.nifti import decode_volume
 from brainldm.models import autoencoder, bundle, diffusion
@@ -56,7 +56,7 @@ def test_imported_weights_generate_on_their_own_grid(imported: Path) -> None:
         volume = decode_volume(content.read(), read_section(section, "generate").grid, name)
     coder, denoiser = autoencoder.load(models[0]), diffusion.load(models[1])
     noise = row_noise(7, 5, denoiser.latent_shape)[None]
-    direct = sample_volumes(denoiser, coder, np.array([[1.0, 90.0, 40.0, 1400.0]]), noise, 5)[0, 0].numpy()
+    direct = sample_volumes(denoiser, coder, np.array([[1.0, 90.0, 40.0, 1400.0]]), noise, Sampling(steps=5))[0, 0].numpy()
     assert np.abs(volume - direct).max() < 1e-3
     assert read_section(section, "generate").grid.shape == tuple(SMALL_AUTOENCODER["shape"])
 

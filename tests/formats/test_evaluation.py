@@ -26,7 +26,7 @@ def _shard(folder: Path, name: str) -> Path:
         for index in shards.shard_rows(name):
             counts = quantise(_volume(index))
             shards.commit(journal, index, encode_volume(counts, GRID, "planted"), voxel_sha256(counts))
-        shards.pack(journal, name, out, {"section": {"section": {"steps": 7}}})
+        shards.pack(journal, name, out, {"section": {"section": {"steps": 7, "batch_size": 1}}})
     return out
 
 
@@ -78,7 +78,7 @@ def test_shards_given_in_any_order_are_read_by_row(tmp_path: Path) -> None:
     late, early = _shard(tmp_path, "000003-000004"), _shard(tmp_path, "000000-000002")
     found = ShardSet([late, early], GRID)
     assert found.indices == [0, 1, 2, 3, 4]
-    assert found.sampler_steps == 7
+    assert found.sampling.steps == 7
     np.testing.assert_allclose(found.batch(np.array([4, 1]))[:, 0, 0, 0, 0], [4 / 64, 1 / 64])
 
 

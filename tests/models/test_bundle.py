@@ -17,6 +17,7 @@ from bundle_files import (
     write_old_files,
 )
 
+from brainldm.core.config import Sampling
 from brainldm.core.errors import DataError
 from brainldm.models import bundle
 from brainldm.models.sampling import sample_volumes
@@ -60,11 +61,11 @@ def test_our_sampler_on_imported_weights_gives_what_the_published_loop_gives(fil
     coder = bundle.read_autoencoder(files[0], SMALL_AUTOENCODER)
     denoiser = bundle.read_diffusion(files[1], SMALL_DIFFUSION)
     noise = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(3))
-    ours = sample_volumes(denoiser, coder, physical(CONDITIONS), noise, 3)
+    ours = sample_volumes(denoiser, coder, physical(CONDITIONS), noise, Sampling(steps=3))
     theirs = published_sampling(files, noise, CONDITIONS, 3).flip(2)  # stored from right to left
     assert theirs.std() > 0.01
     assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
-    still = sample_volumes(denoiser, coder, physical(CONDITIONS[:1].repeat(2, 0)), noise, 3)
+    still = sample_volumes(denoiser, coder, physical(CONDITIONS[:1].repeat(2, 0)), noise, Sampling(steps=3))
     assert (ours[1] - still[1]).abs().max() > 1e-2 * theirs.abs().max()  # conditions beyond [0, 1] count
 
 

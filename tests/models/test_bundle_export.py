@@ -16,7 +16,7 @@ import torch
 import yaml
 from bundle_files import SMALL_AUTOENCODER, SMALL_DIFFUSION, randomised, write_old_files
 
-from brainldm.core.config import parse
+from brainldm.core.config import Sampling, parse
 from brainldm.core.covariates import Ranges
 from brainldm.core.errors import DataError
 from brainldm.core.grid import Grid
@@ -59,7 +59,7 @@ def run_bundle(folder: Path, *options: str) -> nib.Nifti1Image:
 def expected(networks: tuple[Autoencoder, Diffusion], covariates: list[float], seed: int, steps: int) -> np.ndarray:
     coder, denoiser = networks
     noise = torch.randn([1, *denoiser.latent_shape], generator=torch.Generator().manual_seed(seed))
-    return sample_volumes(denoiser, coder, np.array([covariates]), noise, steps)[0, 0].numpy()
+    return sample_volumes(denoiser, coder, np.array([covariates]), noise, Sampling(steps=steps))[0, 0].numpy()
 
 
 def test_monais_command_makes_our_volume_in_its_place(tmp_path: Path) -> None:

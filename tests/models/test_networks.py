@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from brainldm.core.config import parse
+from brainldm.core.config import Sampling, parse
 from brainldm.core.covariates import Ranges
 from brainldm.core.errors import ConfigError, DataError
 from brainldm.core.labels import DEMO
@@ -104,21 +104,21 @@ def test_guidance_of_one_is_what_it_was_and_costs_one_evaluation_a_step():
     noise, covariates = torch.randn(2, *LATENT), torch.tensor([[0, 50, 20, 1100], [1, 60, 40, 1200]]).numpy()
     calls: list[torch.Tensor] = []
     network.register_forward_hook(lambda module, args, output: calls.append(output))
-    plain = sample_volumes(network, decoder, covariates, noise, 3)
+    plain = sample_volumes(network, decoder, covariates, noise, Sampling(steps=3))
     assert len(calls) == 3
-    assert torch.equal(sample_volumes(network, decoder, covariates, noise, 3, guidance=1.0), plain)
+    assert torch.equal(sample_volumes(network, decoder, covariates, noise, Sampling(steps=3, guidance=1.0)), plain)
     assert len(calls) == 6
-    guided, swapped = (sample_volumes(network, decoder, covariates, noise, 3, guidance=g) for g in (2.0, 0.0))
+    guided, swapped = (sample_volumes(network, decoder, covariates, noise, Sampling(steps=3, guidance=g)) for g in (2.0, 0.0))
     assert len(calls) == 18
     assert not torch.allclose(guided, plain, atol=1e-5)
-    other = sample_volumes(network, decoder, covariates[::-1].copy(), noise, 3, guidance=0.0)
+    other = sample_volumes(network, decoder, covariates[::-1].copy(), noise, Sampling(steps=3, guidance=0.0))
     assert torch.equal(other, swapped)  # at 0 the covariates say nothing
 
 
 def test_a_model_trained_without_drop_out_is_not_guided():
     network, decoder = tiny_diffusion(), autoencoder.build(CONFIG.train_autoencoder, CONFIG.grid).eval()
     with pytest.raises(ConfigError, match=r"condition_dropout above 0, because generate\.guidance is 2"):
-        sample_volumes(network, decoder, torch.zeros(1, 4).numpy(), torch.randn(1, *LATENT), 3, guidance=2.0)
+        sample_volumes(network, decoder, torch.zeros(1, 4).numpy(), torch.randn(1, *LATENT), Sampling(steps=3, guidance=2.0))
 
 
 def test_a_checkpoint_carries_its_architecture(tmp_path):
@@ -154,8 +154,8 @@ def test_a_sampled_row_does_not_depend_on_its_neighbours():
         torch.randn(4, *LATENT),
         torch.tensor([[0, 50, 20, 1100], [1, 60, 40, 1200], [0, 70, 60, 1300], [1, 80, 90, 1400]]).numpy(),
     )
-    together = sample_volumes(network, decoder, covariates, noise, 3)
-    shuffled = sample_volumes(network, decoder, covariates[[3, 2, 1, 0]], noise[[3, 2, 1, 0]], 3)
+    together = sample_volumes(network, decoder, covariates, noise, Sampling(steps=3))
+    shuffled = sample_volumes(network, decoder, covariates[[3, 2, 1, 0]], noise[[3, 2, 1, 0]], Sampling(steps=3))
     assert torch.equal(together, shuffled[[3, 2, 1, 0]])
 
 
