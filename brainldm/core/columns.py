@@ -42,9 +42,12 @@ MEASURED = (
 )
 
 STORED = (
-    Column("path", "string", "the volume, relative to the dataset"),
+    Column("path", "string", "the volume, relative to the dataset as it is unpacked"),
     Column("shard", "string", "shard that generated it: first and last row"),
+    Column("tar_offset", "int64", "where the volume's file begins in shards/<shard>.tar; none where volumes lie as files", "byte"),
     Column("n_bytes", "int64", "size of the volume's file", "byte"),
     Column("sha256", "string", "SHA-256 of the volume's file"),
     Column("voxel_sha256", "string", "SHA-256 of its int16 voxels in Fortran order, whatever compressor wrote the file"),
 )
+
+PREVIEW = Column("preview", "binary", "middle axial plane as a PNG, front upwards")

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
+from brainldm.core.publication import Pack, Release
 from brainldm.core.section import LabPath, Section
 from brainldm.core.trainings import TrainAutoencoder, Training, TrainSegmenter
 
@@ -163,15 +164,6 @@ class Evaluate(Section):
     ladder_steps: int = Field(ge=2)
 
 
-class Release(Section):
-    """The package."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
-    license: str
-    skull_stripped: bool = Field(description="whether the scans trained on show the brain only; BIDS asks for it")
-    piece_length: int = Field(gt=0, description="bytes of a torrent piece, a power of two")
-
-
 class Config(Section):
     """The whole configuration, as in config.yaml."""
 
@@ -196,6 +188,7 @@ class Config(Section):
     generate: Generate
     measure: Inference
     evaluate: Evaluate
+    pack: Pack
     release: Release
 
 

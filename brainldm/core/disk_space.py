@@ -10,7 +10,7 @@ from brainldm.core.findings import Finding, error, size, warning
 # everywhere), 1.5 (5 %); the published dataset of 100,000 volumes takes 1.0 (591 GB).
 BYTES_PER_VOXEL = 1.4  # an int16 volume
 BYTES_PER_LABEL = 0.06  # a voxel of a label map; measured 0.05
-COPIES = 2  # of a synthetic volume: one in its shard's tar, one in the release
+COPIES = {"files": 3, "tars": 2}  # of a synthetic volume: as generated, as packed, as released where that is no link to the packed one
 STATE = 5  # a network's weights, as often as a saved state of its training and its checkpoint hold as much: weights, EMA, 2 x Adam, weights
 TIGHT = 0.9  # of what is free
 
@@ -24,14 +24,15 @@ def needed(config: Config, n_scans: int, latent_size: int, n_parameters: int) ->
         "segment": n_scans * voxels * BYTES_PER_LABEL,
         "encode": n_scans * latent_size * 2 * 2,  # mu and sigma, float16
         "train_*": STATE * 4 * n_parameters,
-        "generate, release": COPIES * config.request.n_rows * voxels * BYTES_PER_VOXEL,
+        "generate, pack, release": COPIES[config.release.packaging] * config.request.n_rows * voxels * BYTES_PER_VOXEL,
     }
 
 
 def check(folder: Path, needs: dict[str, float]) -> Finding:
     """What is needed against what is free where `folder` is or will be; what it holds already is counted as done."""
     there = next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.exists())
-    held = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
+    found_already = [path.lstat() for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
+    held = sum({file.st_ino: file.st_size for file in found_already}.values())  # a packed shard and its link in the release count once
     free, need = shutil.disk_usage(there).free, max(0.0, sum(needs.values()) - held)
     largest = max(needs, key=lambda name: needs[name])
     found = f"{size(need)} to write (estimate), {size(free)} free"

@@ -38,7 +38,8 @@ STORY: dict[str, Stage] = {
             "train_segmenter",
         ),
     ),
-    "release": Stage("Package volumes, table, checksums and torrent.", ("request", "generate", "measure", "evaluate")),
+    "pack": Stage("Pack one shard as it is published.", ("request", "generate", "measure")),
+    "release": Stage("Package shards, table, checksums and torrent.", ("covariates", "pack", "evaluate")),
     "report": Stage(
         "Write the HTML report.",
         ("preprocess", "evaluate", "release", "train_autoencoder", "train_diffusion", "train_age", "train_segmenter"),

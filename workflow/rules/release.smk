@@ -1,15 +1,19 @@
-"""Shards, tables and the evaluation in; the dataset as it is published out."""
+"""Packed shards and the evaluation in; the dataset as it is published out, and a sample of it where one is wanted."""
 
 
 rule release:
     input:
         section="results/configure/release.json",
-        rows=expand("results/request/{shard}.parquet", shard=SHARDS),
-        shards=expand("results/generate/{shard}.json", shard=SHARDS),
-        measured=expand("results/measure/{shard}.parquet", shard=SHARDS),
+        packs=expand("results/pack/{shard}.json", shard=SHARDS),
         report="results/evaluate/report.json",
+        covariates="results/covariates/covariates.tsv",
     output:
         checksums="results/release/checksums.sha256",
+        sample=(
+            ["results/release-sample/checksums.sha256"]
+            if CONFIG.release.sample
+            else []
+        ),
     log:
         "logs/release/release.log",
     benchmark:
@@ -18,14 +22,13 @@ rule release:
         "../../envs/brainldm.yaml"
     threads: 1
     params:
-        shards=lambda wildcards, input: repeated("--request", input.rows)
-        + " "
-        + repeated("--shard", input.shards)
-        + " "
-        + repeated("--measure", input.measured),
+        packs=lambda wildcards, input: repeated("--pack", input.packs),
+        sample=lambda wildcards, output: repeated("--sample", output.sample),
     shell:
         "OMP_NUM_THREADS={threads} brainldm release"
         " --section {input.section:q}"
-        " {params.shards}"
+        " {params.packs}"
         " --report {input.report:q}"
+        " --covariates {input.covariates:q}"
+        " {params.sample}"
         " --out {output.checksums:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,90 @@
+"""The parts of a release that come from packs: volumes or tars, the table of all rows, and the seal of checksums and torrent."""
+
+import hashlib
+import os
+import shutil
+import tarfile
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from brainldm.core.columns import PREVIEW
+from brainldm.core.errors import DataError
+from brainldm.core.files import atomic
+from brainldm.formats.checksums import write_checksums
+from brainldm.formats.packs import SCHEMA, read_pack, read_rows
+from brainldm.formats.torrent import write_torrent
+
+TABLE, CHECKSUMS, SHARDS = "covariates.parquet", "checksums.sha256", "shards"
+COLUMNS = [name for name in SCHEMA.names if name != PREVIEW.name]
+
+
+def write_table(folder: Path, packs: Sequence[Path], n_rows: int, in_tars: bool) -> pd.DataFrame:
+    """Write the table of the first `n_rows` rows, one pack in memory at a time; returns it without the previews.
+
+    Volumes that lie as files have no offset in a tar.
+    """
+    kept: list[pa.Table] = []
+    with atomic(folder / TABLE) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+        for rows in map(read_rows, packs):
+            part = rows.slice(0, n_rows - sum(map(len, kept)))
+            if not in_tars:
+                place = SCHEMA.get_field_index("tar_offset")
+                part = part.set_column(place, SCHEMA.field(place), pa.nulls(len(part), pa.int64()))
+            if len(part):
+                writer.write_table(part)
+                kept.append(part.select(COLUMNS))
+    table = pa.concat_tables(kept).to_pandas()
+    if table["index"].tolist() != list(range(len(table))):
+        raise DataError(f"{packs[0].parent}: expected packs of the rows 0 to {len(table) - 1}, each once, found others")
+    return table
+
+
+def write_volumes(folder: Path, packs: Sequence[Path], n_rows: int) -> None:
+    """Unpack the first `n_rows` volumes and their sidecars; DataError, naming the row, where a volume is not what it was."""
+    left = n_rows
+    for pack in packs:
+        rows = read_rows(pack)
+        digests = dict(zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
+        with tarfile.open(pack.with_suffix(".tar")) as tar:
+            for member in islice(tar, 2 * left):
+                content = tar.extractfile(member).read()  # type: ignore[union-attr]  # no member is a folder
+                expected, found = digests.get(member.name), hashlib.sha256(content).hexdigest()
+                if expected not in (None, found):
+                    raise DataError(f"{pack.with_suffix('.tar')}: {member.name}: expected SHA-256 {expected}, found {found}")
+                path = folder / member.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        left -= min(left, len(digests))
+
+
+def link_tars(folder: Path, packs: Sequence[Path]) -> dict[Path, tuple[str, bytes]]:
+    """The packs' tars in `folder`, as links where the disk has them; by tar its SHA-256 and piece hashes, as packed."""
+    (folder / SHARDS).mkdir()
+    return {_linked(pack.with_suffix(".tar"), folder / SHARDS): _hashes(pack) for pack in packs}
+
+
+def _linked(tar: Path, folder: Path) -> Path:
+    target = folder / tar.name
+    try:
+        os.link(tar, target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(tar, target)
+    return target
+
+
+def _hashes(pack: Path) -> tuple[str, bytes]:
+    found = read_pack(pack)
+    return found["sha256"], bytes.fromhex(found["pieces"])
+
+
+def seal(folder: Path, name: str, piece_length: int, web_seeds: Sequence[str], tars: dict[Path, tuple[str, bytes]]) -> str:
+    """Write the checksums of every file, then the torrent of every file and the checksums; returns the infohash. Tars are not read."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    write_checksums(folder / CHECKSUMS, files, {tar: digest for tar, (digest, _) in tars.items()})
+    aligned = {tar: pieces for tar, (_, pieces) in tars.items()}
+    return write_torrent(folder / f"{name}.torrent", folder, [*files, folder / CHECKSUMS], name, piece_length, web_seeds, aligned)
