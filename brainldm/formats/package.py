@@ -12,15 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from brainldm.core.columns import PREVIEW
 from brainldm.core.errors import DataError
 from brainldm.core.files import atomic
 from brainldm.formats.checksums import write_checksums
-from brainldm.formats.packs import SCHEMA, read_pack, read_rows
+from brainldm.formats.packs import COLUMNS, SCHEMA, read_pack, read_rows
 from brainldm.formats.torrent import write_torrent
 
 TABLE, CHECKSUMS, SHARDS = "covariates.parquet", "checksums.sha256", "shards"
-COLUMNS = [name for name in SCHEMA.names if name != PREVIEW.name]
 
 
 def write_table(folder: Path, packs: Sequence[Path], n_rows: int, in_tars: bool) -> pd.DataFrame:

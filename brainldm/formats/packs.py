@@ -14,7 +14,9 @@ from brainldm.core.errors import DataError
 from brainldm.core.files import read_json
 from brainldm.formats.tables import arrow_schema
 
+PLAIN = arrow_schema((*REQUESTED, *MEASURED, *STORED))
 SCHEMA = arrow_schema((*REQUESTED, *MEASURED, *STORED, PREVIEW))
+COLUMNS = PLAIN.names
 _PREVIEW_EDGE = 64  # pixels, at most
 
 

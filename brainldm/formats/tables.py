@@ -28,7 +28,12 @@ def read_tsv(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
 
 def write_tsv(path: Path, frame: pd.DataFrame) -> None:
     """Write a tab-separated table without index; missing values become 'n/a', floats keep every digit that tells them apart."""
-    write_text(path, frame.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n"))
+    write_text(path, tsv_text(frame))
+
+
+def tsv_text(frame: pd.DataFrame) -> str:
+    """What `write_tsv` writes."""
+    return str(frame.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n"))
 
 
 def read_parquet(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
