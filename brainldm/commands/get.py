@@ -20,7 +20,8 @@ from brainldm.formats.places import read_part
 from brainldm.formats.released import open_release, read_volume_bytes
 from brainldm.formats.tables import write_parquet, write_tsv
 
-TEXTS = ("dataset_description.json", "T1w.json", "participants.json", "README.md", "DATASHEET.md", "LICENSE", "CITATION.cff", "CHANGES")
+_BIDS = ("dataset_description.json", "T1w.json", "participants.json", "README.md", "LICENSE", "CHANGES", "CITATION.cff")
+TEXTS = (*_BIDS, "DATASHEET.md", "provenance.json")
 
 
 def main(

@@ -48,6 +48,7 @@ STORED = (
     Column("n_bytes", "int64", "size of the volume's file", "byte"),
     Column("sha256", "string", "SHA-256 of the volume's file"),
     Column("voxel_sha256", "string", "SHA-256 of its int16 voxels in Fortran order, whatever compressor wrote the file"),
+    Column("latent_sha256", "string", "SHA-256 of the float16 latent that the volume was decoded from"),
 )
 
 PREVIEW = Column("preview", "binary", "middle axial plane as a PNG, front upwards")

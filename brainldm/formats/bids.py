@@ -14,7 +14,7 @@ from brainldm.formats.facts import SYNTHETIC, Facts
 
 BIDS_VERSION = "1.10.1"
 IGNORED = ".bidsignore"
-NOT_BIDS = "covariates.parquet\nchecksums.sha256\n*.torrent\nshards\nDATASHEET.md\ncroissant.json\ndatacite.json\n"
+NOT_BIDS = "covariates.parquet\nprovenance.json\nchecksums.sha256\n*.torrent\nshards\nDATASHEET.md\ncroissant.json\ndatacite.json\n"
 _TSV_NAMES = {"age_years": "age"}  # the name that BIDS gives it
 
 
@@ -62,7 +62,7 @@ def volume_sidecar(facts: Facts) -> dict[str, Any]:
         "SpatialReference": "MNI152, rigidly aligned: head sizes and shapes are kept",
         "Resolution": f"{facts.grid.spacing_mm:g} mm isotropic",
         "Units": "arbitrary: scaled so that the training scans' intensities lie in [0, 1]",
-        "Provenance": facts.provenance,
+        "Provenance": {name: facts.provenance[name] for name in ("section", "weights_sha256")},
     }
 
 

@@ -29,6 +29,8 @@ Models" (2022).
 {_LAYOUT[facts.packaging]}
 - `participants.tsv`, `participants.json`: requested covariates (what the model was conditioned on), measured ones, quality control.
 - `covariates.parquet`: the same with seeds, shards, hashes and a small picture of each; units stand in the fields' metadata.
+- `provenance.json`: what made the volumes: settings, hashes of the weights, devices and versions. With the weights, `brainldm verify`
+  makes rows again.
 - `checksums.sha256`: check with `sha256sum -c checksums.sha256`, or everything with `brainldm verify`.
 - `{facts.name}.torrent`: to share the dataset, from a folder called `{facts.name}`.
 - `DATASHEET.md`: uses, limits, known failures. `CITATION.cff`, `datacite.json`, `croissant.json`: for programs.
@@ -65,7 +67,7 @@ def datasheet(facts: Facts) -> str:
         f"- {count} of {len(table)} volumes failed the automatic quality control: {reason}." for reason, count in facts.failures.items()
     )
     outside = int((~table["in_support"]).sum())
-    weights = "\n".join(f"- {name}: SHA-256 `{digest}`" for name, digest in facts.provenance.get("weights_sha256", {}).items())
+    weights = "\n".join(f"- {name}: SHA-256 `{digest}`" for name, digest in facts.provenance["weights_sha256"].items())
     return f"""# Datasheet of {facts.name} {facts.own.version}
 
 **{NOT_CLINICAL}**
@@ -80,7 +82,7 @@ Requested sex: {sexes}. Rows whose request lies outside what the training scans 
 {ranges}
 
 ## How it was made
-brainldm {facts.version}; the settings stand in `T1w.json`, the seed of every row in `covariates.parquet`.
+brainldm {facts.version}; the settings stand in `provenance.json`, the seed of every row in `covariates.parquet`.
 {weights}
 
 ## Uses

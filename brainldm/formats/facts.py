@@ -14,7 +14,7 @@ DESCRIBED = tuple(column for column in (*REQUESTED, *MEASURED) if column.name no
 PAPER = "https://doi.org/10.1007/978-3-031-18576-2_12"
 SYNTHETIC = "SYNTHETIC: drawn from a latent diffusion model; nobody was scanned"
 NOT_CLINICAL = "For research on methods. Not for clinical use: no volume shows a person, and none may inform the care of one."
-_AUDIT = ("audit", "privacy", "membership", "nearest", "copies", "memor")  # how keys of report.json begin that tell of copies
+_AUDIT = ("audit", "copy", "copies", "planted", "nearest", "released_despite")  # how keys of report.json begin that tell of copies
 
 
 @dataclass(frozen=True)

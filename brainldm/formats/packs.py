@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ from PIL import Image
 from brainldm.core.columns import MEASURED, PREVIEW, REQUESTED, STORED
 from brainldm.core.errors import DataError
 from brainldm.core.files import read_json
+from brainldm.formats.shards import Provenance
 from brainldm.formats.tables import arrow_schema
 
 PLAIN = arrow_schema((*REQUESTED, *MEASURED, *STORED))
@@ -28,7 +29,7 @@ class Pack(TypedDict):
     sha256: str
     piece_length: int
     pieces: str
-    provenance: dict[str, Any]
+    provenance: Provenance
 
 
 def read_pack(path: Path) -> Pack:

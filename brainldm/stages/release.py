@@ -16,6 +16,7 @@ from brainldm.formats import bids, cards, citation, leaks, package
 from brainldm.formats.croissant import croissant
 from brainldm.formats.facts import DESCRIBED, Facts
 from brainldm.formats.packs import read_pack
+from brainldm.formats.shard_set import check_origin, provenance
 from brainldm.formats.tables import write_tsv
 
 Tars = dict[Path, tuple[str, bytes]]
@@ -36,6 +37,8 @@ def main(
     wanted = [(own.name, own.packaging, n_rows, out)]
     if sample:
         wanted.append((f"{own.name}-sample", "files", min(own.sample, n_rows), sample))
+    sealed = [read_pack(path) for path in packs]
+    check_origin(packs, sealed)
     for *_, place in wanted:
         _check_place(place.parent)
     for name, packaging, n_wanted, place in wanted:
@@ -44,11 +47,10 @@ def main(
             if not tars:
                 package.write_volumes(folder, packs, n_wanted)
             table = package.write_table(folder, packs, n_wanted, bool(tars))
-            first = read_pack(packs[0])
-            facts = Facts(own, name, packaging, given.grid, table, figures, first["provenance"], __version__)
+            facts = Facts(own, name, packaging, given.grid, table, figures, provenance(sealed), __version__)
             _write_texts(folder, facts, tars)
             leaks.check(folder, covariates, table)
-            infohash = package.seal(folder, name, first["piece_length"], own.web_seeds, tars)
+            infohash = package.seal(folder, name, sealed[0]["piece_length"], own.web_seeds, tars)
         logging.info("%s: %d volumes, infohash %s", place.parent, len(table), infohash)
 
 
@@ -70,6 +72,7 @@ def _write_texts(folder: Path, facts: Facts, tars: Tars) -> None:
     }.items():
         write_text(folder / name, text)
     write_json(folder / "dataset_description.json", bids.dataset_description(facts))
+    write_json(folder / "provenance.json", facts.provenance)
     write_json(folder / "T1w.json", bids.volume_sidecar(facts))
     write_tsv(folder / "participants.tsv", bids.participants_table(facts.table, DESCRIBED))
     write_json(folder / "participants.json", bids.participants_sidecar(DESCRIBED))

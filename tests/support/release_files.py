@@ -30,7 +30,13 @@ REPORT = {
     "window": "7, two scales",
     "nearest_train_ratio": 0.9,
 }
-PROVENANCE = {"weights_sha256": {"train_diffusion": "ab" * 32}, "section": {"seed": 1}}
+MADE_BY = {
+    "section": {"seed": 1},
+    "weights_sha256": {"autoencoder": "ab" * 32},
+    "precision": "32-true",
+    "device": "CPU",
+    "versions": {"torch": "2"},
+}
 
 
 def make_shard(results: Path, shard: str, passes=lambda index: index != 3) -> None:
@@ -49,8 +55,8 @@ def make_shard(results: Path, shard: str, passes=lambda index: index != 3) -> No
     with open_journal(results / "generate" / "work" / shard, "tiny") as journal:
         for index in rows:
             counts = quantise(np.random.default_rng(index).random(GRID.shape))
-            commit(journal, index, encode_volume(counts, GRID, "SYNTHETIC"), voxel_sha256(counts))
-        pack(journal, shard, results / "generate" / f"{shard}.json", PROVENANCE)
+            commit(journal, index, encode_volume(counts, GRID, "SYNTHETIC"), voxel_sha256(counts), np.full((3, 1, 1, 1), index, np.float16))
+        pack(journal, shard, results / "generate" / f"{shard}.json", MADE_BY)
 
 
 def make_results(results: Path, shards=SHARDS, **release) -> Path:
