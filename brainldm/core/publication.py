@@ -27,7 +27,9 @@ class Release(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     license: str = Field(description="of the data, as an SPDX identifier")
     skull_stripped: bool = Field(description="whether the scans trained on show the brain only; BIDS asks for it")
-    packaging: Literal["files", "tars"] = Field(description="volumes one by one, or the packed shards")
+    packaging: Literal["files", "tars", "latents"] = Field(
+        description="volumes one by one, the packed shards, or their latents with the autoencoder that decodes them"
+    )
     sample: int = Field(0, ge=0, description="volumes of a second, small release beside this one: its first rows, as files")
     version: str = Field("1.0.0", description="of the dataset")
     published: date = Field(description="the day it is published on, for citations; no clock is read, so that a release can be made again")

@@ -14,7 +14,18 @@ from brainldm.formats.facts import SYNTHETIC, Facts
 
 BIDS_VERSION = "1.10.1"
 IGNORED = ".bidsignore"
-NOT_BIDS = "covariates.parquet\nprovenance.json\nchecksums.sha256\n*.torrent\nshards\nDATASHEET.md\ncroissant.json\ndatacite.json\n"
+NOT_BIDS = """\
+covariates.parquet
+provenance.json
+checksums.sha256
+*.torrent
+shards
+latents
+autoencoder.safetensors
+DATASHEET.md
+croissant.json
+datacite.json
+"""
 _TSV_NAMES = {"age_years": "age"}  # the name that BIDS gives it
 
 

@@ -6,6 +6,8 @@ from brainldm.formats.facts import NOT_CLINICAL, SYNTHETIC, Facts, figures_table
 
 _LAYOUT = {
     "files": "- `sub-*/anat/*_T1w.nii.gz`: the volumes, each with its sidecar (`.json`); `T1w.json` describes them all.",
+    "latents": "- `latents/*.safetensors`: the latents of the volumes (float16), row after row, and `autoencoder.safetensors`,\n"
+    "  which decodes them: `brainldm.data.BrainLDMDataset` does so on the fly. `shard` in the table tells where a row's latent lies.",
     "tars": "- `shards/*.tar`: volumes (`sub-*/anat/*_T1w.nii.gz`), each with its sidecar (`.json`). WebDataset reads them as they are; "
     "unpacked here (`cat shards/*.tar | tar -xif -`) they make a plain BIDS dataset, which `T1w.json` describes.\n"
     "  One volume without unpacking: `n_bytes` bytes from `tar_offset` on in `shards/<shard>.tar`, as the table tells.",

@@ -19,22 +19,24 @@ from brainldm.formats.packs import COLUMNS, SCHEMA, read_pack, read_rows
 from brainldm.formats.torrent import write_torrent
 
 TABLE, CHECKSUMS, SHARDS = "covariates.parquet", "checksums.sha256", "shards"
+LATENTS, AUTOENCODER = "latents", "autoencoder.safetensors"
 
 
-def write_table(folder: Path, packs: Sequence[Path], n_rows: int, in_tars: bool) -> pd.DataFrame:
+def write_table(folder: Path, packs: Sequence[Path], n_rows: int, packaging: str) -> pd.DataFrame:
     """Write the table of the first `n_rows` rows, one pack in memory at a time; returns it without the previews.
 
-    Volumes that lie as files have no offset in a tar.
+    Volumes that lie in no tar have no offset in one. How they are packaged stands in the table's metadata.
     """
     kept: list[pa.Table] = []
-    with atomic(folder / TABLE) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+    schema = SCHEMA.with_metadata({"packaging": packaging, "synthetic": "true: nobody was scanned"})
+    with atomic(folder / TABLE) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for rows in map(read_rows, packs):
             part = rows.slice(0, n_rows - sum(map(len, kept)))
-            if not in_tars:
+            if packaging != "tars":
                 place = SCHEMA.get_field_index("tar_offset")
                 part = part.set_column(place, SCHEMA.field(place), pa.nulls(len(part), pa.int64()))
             if len(part):
-                writer.write_table(part)
+                writer.write_table(part.cast(schema))
                 kept.append(part.select(COLUMNS))
     table = pa.concat_tables(kept).to_pandas()
     if table["index"].tolist() != list(range(len(table))):
@@ -66,12 +68,22 @@ def link_tars(folder: Path, packs: Sequence[Path]) -> dict[Path, tuple[str, byte
     return {_linked(pack.with_suffix(".tar"), folder / SHARDS): _hashes(pack) for pack in packs}
 
 
-def _linked(tar: Path, folder: Path) -> Path:
-    target = folder / tar.name
+def link_latents(folder: Path, packs: Sequence[Path], latents: Sequence[Path], autoencoder: Path) -> None:
+    """The shards' latents in `folder`, and the autoencoder that decodes them; DataError unless there are those of every pack."""
+    if {path.stem for path in latents} != {path.stem for path in packs}:
+        raise DataError(f"{packs[0].parent}: expected latents of every packed shard, found {', '.join(map(str, latents)) or 'none'}")
+    (folder / LATENTS).mkdir()
+    for path in latents:
+        _linked(path, folder / LATENTS)
+    _linked(autoencoder, folder, AUTOENCODER)
+
+
+def _linked(file: Path, folder: Path, name: str = "") -> Path:
+    target = folder / (name or file.name)
     try:
-        os.link(tar, target)
+        os.link(file, target)
     except OSError:  # another disk, or one without links
-        shutil.copyfile(tar, target)
+        shutil.copyfile(file, target)
     return target
 
 

@@ -18,10 +18,10 @@ from brainldm.core.findings import Finding, error, size, warning
 from brainldm.formats import bids
 from brainldm.formats.checksums import read_checksums
 from brainldm.formats.facts import DESCRIBED
-from brainldm.formats.package import CHECKSUMS, SHARDS, TABLE
+from brainldm.formats.package import CHECKSUMS, LATENTS, SHARDS, TABLE
 from brainldm.formats.packs import PLAIN, SCHEMA
 from brainldm.formats.places import read_part
-from brainldm.formats.released import Released, locate, open_release, read_volume_bytes
+from brainldm.formats.released import Released, locate, open_release, read_latent, read_volume_bytes
 from brainldm.formats.tables import tsv_text
 
 _AGAIN = "download the file again (a torrent client repairs it), or take it from another copy"
@@ -46,7 +46,9 @@ def check(folder: Path) -> Iterator[Finding]:
     release = open_release(str(folder))
     for name in wrong:
         yield from _damage(folder, name, release)
-    yield from (_table(folder, release.table), *_headers(release))
+    yield _table(folder, release.table)
+    if release.packaging != "latents":
+        yield from _headers(release)
 
 
 def _is_whole(path: Path, digest: str) -> bool:
@@ -59,19 +61,19 @@ def _damage(folder: Path, name: str, release: Released) -> Iterator[Finding]:
         yield error(name, "missing", f"{CHECKSUMS} lists it", _AGAIN)
         return
     table = release.table
-    inside = table["shard"].map(lambda shard: f"{SHARDS}/{shard}.tar") if name.startswith(f"{SHARDS}/") else table["path"]
-    rows = [row for row in table[inside == name].to_dict("records") if not _is_readable(release, row)]
+    inside = table["shard"] == Path(name).stem if name.startswith((f"{SHARDS}/", f"{LATENTS}/")) else table["path"] == name
+    rows = [row for row in table[inside].to_dict("records") if not _is_readable(release, row)]
     for row in rows:
         found = f"row {row['index']} ({row['participant_id']}) is damaged"
-        yield error(name, found, "the bytes of its volume are not those with the SHA-256 of the table", _AGAIN)
+        yield error(name, found, "the bytes of its volume or latent are not those with the SHA-256 of the table", _AGAIN)
     if not rows:
-        where = "no volume, but a sidecar, a tar header or the filling" if (inside == name).any() else "another SHA-256 than is listed"
+        where = "no volume, but a sidecar, a tar header or the filling" if inside.any() else "another SHA-256 than is listed"
         yield error(name, "damaged", where, _AGAIN)
 
 
 def _is_readable(release: Released, row: dict[Any, Any]) -> bool:
     try:
-        return bool(read_volume_bytes(release, row))
+        return bool(read_latent(release, row).size if release.packaging == "latents" else read_volume_bytes(release, row))
     except DataError:
         return False
 

@@ -28,6 +28,8 @@ def main(
     report: Annotated[Path, typer.Option(help="report of the evaluation")],
     covariates: Annotated[Path, typer.Option(help="covariates of the training scans; nothing of them may be in the release")],
     out: Annotated[Path, typer.Option(help="checksums to write; the folder they lie in becomes the dataset")],
+    latents: Annotated[list[Path] | None, typer.Option(help="latents of a shard, for a release of latents; repeat for every shard")] = None,
+    autoencoder: Annotated[Path | None, typer.Option(help="what decodes the latents")] = None,
     sample: Annotated[Path | None, typer.Option(help="checksums of the sample release")] = None,
 ) -> None:
     """A dataset is built beside its place and swapped in; what an earlier run left there goes."""
@@ -44,9 +46,11 @@ def main(
     for name, packaging, n_wanted, place in wanted:
         with atomic_folder(place.resolve().parent) as folder:
             tars = package.link_tars(folder, packs) if packaging == "tars" else {}
-            if not tars:
+            if packaging == "latents" and autoencoder:
+                package.link_latents(folder, packs, latents or [], autoencoder)
+            elif not tars:
                 package.write_volumes(folder, packs, n_wanted)
-            table = package.write_table(folder, packs, n_wanted, bool(tars))
+            table = package.write_table(folder, packs, n_wanted, packaging)
             facts = Facts(own, name, packaging, given.grid, table, figures, provenance(sealed), __version__)
             _write_texts(folder, facts, tars)
             leaks.check(folder, covariates, table)

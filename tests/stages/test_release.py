@@ -134,6 +134,20 @@ def test_made_again_it_is_the_same_and_holds_nothing_stale(made: Path, results: 
     assert not (results / "release" / "sub-000099").exists()
 
 
+def test_a_release_that_is_killed_while_it_is_made_is_the_same_when_made_again(made: Path, results: Path) -> None:
+    options = [("--section", "release.json"), ("--report", "report.json"), ("--covariates", "covariates.tsv")]
+    options += [("--pack", f"pack/{shard}.json") for shard in SHARDS] + [("--out", "release/checksums.sha256")]
+    words = command("release", [(name, results / path) for name, path in options])
+    with subprocess.Popen(words) as process:
+        while not list((results / ".fresh.release").glob("sub-000005")):
+            assert process.poll() is None, "it ended before it could be killed"
+        process.kill()
+    assert digests(results / "release") == digests(made / "release"), "the release that was there stays whole"
+    subprocess.run(words, check=True)
+    assert digests(results / "release") == digests(made / "release")
+    assert not list(results.glob(".*"))
+
+
 def test_a_damaged_pack_is_named_and_the_old_release_stays(made: Path, results: Path) -> None:
     with (results / "pack" / f"{SHARDS[1]}.tar").open("r+b") as tar:
         tar.seek(int(pd.read_parquet(results / "pack" / f"{SHARDS[1]}.parquet")["tar_offset"][1]) + 40)

@@ -7,6 +7,16 @@ rule release:
         packs=expand("results/pack/{shard}.json", shard=SHARDS),
         report="results/evaluate/report.json",
         covariates="results/covariates/covariates.tsv",
+        latents=(
+            expand("results/generate/{shard}.safetensors", shard=SHARDS)
+            if CONFIG.release.packaging == "latents"
+            else []
+        ),
+        autoencoder=(
+            ["results/train_autoencoder/model.safetensors"]
+            if CONFIG.release.packaging == "latents"
+            else []
+        ),
     output:
         checksums="results/release/checksums.sha256",
         sample=(
@@ -23,6 +33,9 @@ rule release:
     threads: 1
     params:
         packs=lambda wildcards, input: repeated("--pack", input.packs),
+        latents=lambda wildcards, input: repeated("--latents", input.latents)
+        + " "
+        + repeated("--autoencoder", input.autoencoder),
         sample=lambda wildcards, output: repeated("--sample", output.sample),
     shell:
         "OMP_NUM_THREADS={threads} brainldm release"
@@ -30,5 +43,6 @@ rule release:
         " {params.packs}"
         " --report {input.report:q}"
         " --covariates {input.covariates:q}"
+        " {params.latents}"
         " {params.sample}"
         " --out {output.checksums:q} 2>&1 | tee {log:q}"
