@@ -5,7 +5,7 @@
 
 import hashlib
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -120,11 +120,16 @@ def pairs(names, values) -> list[object]:
 
 
 def timed(commands: list[list[object]]) -> tuple[float, float]:
-    """Seconds of all commands, and the largest memory in MB of any child so far."""
-    start = time.monotonic()
+    """Seconds of all commands, and the largest memory in MB of one of them."""
+    start, most = time.monotonic(), 0
     for command in commands:
-        subprocess.run([sys.executable, "-m", "brainldm", *map(str, command)], check=True, capture_output=True, cwd=ROOT)
-    return time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        words = [sys.executable, "-m", "brainldm", *map(str, command)]
+        process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            sys.exit(f"brainldm {command[0]} failed with status {status}")
+        most = max(most, used.ru_maxrss)
+    return time.monotonic() - start, most / 1024
 
 
 def tar_bytes(folder: Path) -> float:
