@@ -42,6 +42,8 @@ def load(autoencoder_model: Path, diffusion_model: Path, fabric: Fabric, how: Ge
     """Both networks; ConfigError if the diffusion model cannot be sampled as asked."""
     networks = Networks(diffusion.load(diffusion_model), autoencoder.load(autoencoder_model), fabric)
     networks.diffusion.check_guidance(how.guidance, str(diffusion_model))
+    # Without these cuDNN may take another algorithm in another run, and with it other bits.
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
     networks.diffusion.to(fabric.device)
     networks.autoencoder.to(fabric.device)
     return networks

@@ -93,12 +93,13 @@ def _generate(table: pd.DataFrame, given: Given, journal: shards.Journal, networ
     def keep(row: rows.Row) -> None:
         shards.commit(journal, row.index, _file_of(row, given), voxel_sha256(row.counts), row.latent)
 
-    title, start = f"shard {journal.folder.name}", time.monotonic()
+    title, start, cpu = f"shard {journal.folder.name}", time.monotonic(), time.process_time()
     with handed_over(keep, WRITERS, WAITING) as hand_over:
         for row in track(rows.make(networks, table, given.own(Generate), SLOPE), title, len(table)):
             hand_over(row)
-    each_s, peak_mb = (time.monotonic() - start) / len(table), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    logging.info("%s: %d rows, %.4f s each, at most %.0f MB of memory", title, len(table), each_s, peak_mb)
+    each_s, cpu_s = ((now - then) / len(table) for now, then in ((time.monotonic(), start), (time.process_time(), cpu)))
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    logging.info("%s: %d rows, %.4f s each (CPU %.4f s), at most %.0f MB of memory", title, len(table), each_s, cpu_s, peak_mb)
 
 
 def _remake(table: pd.DataFrame, given: Given, fabric: Fabric, models: tuple[Path, Path], folder: Path) -> None:
