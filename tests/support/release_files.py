@@ -90,7 +90,7 @@ def release(results: Path, shards=SHARDS, sample: bool = False) -> Path:
     packs = [results / "pack" / f"{shard}.json" for shard in shards]
     beside = results / "release-sample" / "checksums.sha256" if sample else None
     out = results / "release" / "checksums.sha256"
-    release_stage.main(results / "release.json", packs, results / "report.json", results / "covariates.tsv", out, beside)
+    release_stage.main(results / "release.json", packs, results / "report.json", results / "covariates.tsv", out, sample=beside)
     return results / "release"
 
 
