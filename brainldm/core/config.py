@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
+from brainldm.core.requests import Request, RequestDesign
 from brainldm.core.section import LabPath, Section
 from brainldm.core.trainings import TrainAutoencoder, Training, TrainSegmenter
 
@@ -123,20 +124,6 @@ class TrainAge(Training):
 
     channels: tuple[int, ...]
     space_to_depth: int = Field(ge=1, description="edge of the block of voxels folded into channels; 1 in the paper")
-
-
-class RequestDesign(Section):
-    """How a row's covariates are drawn; all that a shard of requests depends on, so growth re-runs none."""
-
-    design: Literal["empirical", "uniform"] = "empirical"
-    jitter: float = Field(gt=0, description="empirical: kernel bandwidth, in standard deviations of each covariate")
-
-
-class Request(RequestDesign):
-    """The table of volumes wanted."""
-
-    n_rows: int = Field(gt=0)
-    rows_per_shard: int = Field(gt=0)
 
 
 class Sampling(Section):

@@ -57,7 +57,7 @@ def _generate(rows: pd.DataFrame, given: Given, journal: shards.Journal, models:
     for chunk in chunks(len(rows), options.batch_size):
         batch = rows.iloc[list(chunk)]
         padded = batch.iloc[np.arange(options.batch_size) % len(batch)]  # kernels are bitwise stable only at one batch size
-        keys = zip(padded["seed"], padded["index"], strict=True)
+        keys = zip(padded["seed"], padded.get("noise_index", padded["index"]), strict=True)
         noise = torch.stack([row_noise(int(seed), int(index), denoiser.latent_shape) for seed, index in keys])
         with fabric.autocast():
             images = sample_volumes(denoiser, decoder, covariate_array(padded), noise, options)

@@ -83,7 +83,7 @@ def _copy_volumes(manifest: Path, folder: Path) -> None:
 
 def _write_texts(folder: Path, given: Given, table: pd.DataFrame, figures: dict[str, Any]) -> None:
     own, spacing_mm = given.own(Release), given.grid.spacing_mm
-    described = [column for column in (*REQUESTED, *MEASURED) if column.name not in ("index", "participant_id", "seed")]
+    described = [column for column in (*REQUESTED, *MEASURED) if column.name not in ("index", "participant_id", "seed", "noise_index")]
     write_json(folder / "dataset_description.json", bids.dataset_description(own.name, own.license, __version__))
     write_json(folder / "T1w.json", bids.volume_sidecar(own.skull_stripped, spacing_mm))
     write_tsv(folder / "participants.tsv", bids.participants_table(table, described))

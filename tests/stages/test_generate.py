@@ -11,7 +11,7 @@ from brainldm.core.config import parse, section_json
 from brainldm.core.covariates import Ranges
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
-from brainldm.formats.tables import write_parquet
+from brainldm.formats.tables import read_parquet, write_parquet
 from brainldm.models import autoencoder, checkpoint, diffusion
 from brainldm.stages import generate
 
@@ -61,3 +61,16 @@ def test_a_model_trained_without_drop_out_is_refused_by_name_before_anything_is_
         shard(folder, "plain", 3.0)
     assert not (folder / "plain-3.0/000000-000001.json").exists()
     assert len(shard(folder, "plain", 1.0)) == 2
+
+
+def test_rows_of_one_noise_index_differ_in_their_covariates_only(folder: Path) -> None:
+    rows = read_parquet(folder / "request.parquet")
+    same = rows.assign(noise_index=1, sex="F", age_years=50.0, ventricles_ml=20.0, brain_ml=1400.0)
+    found = []
+    for name, table in (("own", same.assign(noise_index=[0, 1])), ("shared", same), ("paired", same.assign(ventricles_ml=[20.0, 60.0]))):
+        write_parquet(folder / "request.parquet", table)
+        found.append(shard(folder, "plain", None))
+        (folder / "plain-None/000000-000001.json").rename(folder / name)
+    own, shared, paired = found
+    assert own[1] == shared[0] == shared[1] == paired[0]
+    assert len({own[0], own[1], paired[1]}) == 3

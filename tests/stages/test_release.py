@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from brainldm.core.columns import REACH
 from brainldm.core.config import parse, section_json
 from brainldm.core.errors import DataError
 from brainldm.core.rows import participant_id, shard_rows
@@ -41,6 +42,7 @@ def make_shard(results: Path, shard: str) -> None:
     frame = pd.DataFrame(drawn, columns=["age_years", "ventricles_ml", "brain_ml"])
     identity = {"index": rows, "participant_id": [participant_id(index) for index in rows]}
     requested = frame.assign(**identity, seed=1, sex=["FM"[index % 2] for index in rows], in_support=True, design="uniform")
+    requested = requested.assign(noise_index=rows, support_distance=0.5, cell="")
     measured = pd.DataFrame({**identity, "ventricles_ml": frame["ventricles_ml"] + 1.0, "brain_ml": frame["brain_ml"], "icv_ml": 1600.0})
     passed = [index != 3 for index in rows]
     measured = measured.assign(age_predicted_years=61.5, csf_ml=9.0, qc_pass=passed, qc_reason=["" if ok else "empty" for ok in passed])
@@ -132,7 +134,7 @@ def test_the_table_joins_what_was_requested_measured_and_stored(made: Path) -> N
     assert (table[request.columns] == request).all(axis=None), "requested values must be exact: rows are regenerated from them"
     schema = pq.read_schema(made / "release" / "covariates.parquet")
     units = {field.name: field.metadata[b"unit"].decode() for field in schema if b"unit" in field.metadata}
-    assert {name: unit for name, unit in units.items() if unit != "mL"} == {
+    assert {name: unit for name, unit in units.items() if unit not in ("mL", REACH)} == {
         "age_years": "year",
         "age_predicted_years": "year",
         "n_bytes": "byte",
