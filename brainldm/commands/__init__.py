@@ -1,6 +1,7 @@
 """The verbs that are no stage, for a person at a prompt: a module each, which nothing imports but the command line."""
 
 COMMANDS: dict[str, str] = {
+    "sample": "Make a few volumes for one age, sex, ventricular and brain volume, with the packaged model or any other.",
     "bundle": "Import the published MONAI bundle's weights; export our models as a MONAI bundle.",
     "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",
     "doctor": "Check a configuration, its scans, weights and hardware before days are spent.",

@@ -46,6 +46,12 @@ def strip(volume: np.ndarray, grid: Grid) -> np.ndarray:
     return np.hstack([_padded(picture, height) for picture in pictures])
 
 
+def sheet(volumes: Sequence[np.ndarray], grid: Grid) -> np.ndarray:
+    """A strip per volume, below one another; pixels of about 1 mm whatever the grid."""
+    edge = max(1, round(grid.spacing_mm))
+    return np.kron(np.vstack([strip(volume, grid) for volume in volumes]), np.ones((edge, edge)))
+
+
 def _padded(picture: np.ndarray, height: int) -> np.ndarray:
     above = (height - len(picture)) // 2
     return np.pad(picture, ((above, height - len(picture) - above), (0, 0)))
