@@ -4,5 +4,6 @@ COMMANDS: dict[str, str] = {
     "sample": "Make a few volumes for one age, sex, ventricular and brain volume, with the packaged model or any other.",
     "bundle": "Import the published MONAI bundle's weights; export our models as a MONAI bundle.",
     "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",
+    "plan": "Measure for half a minute; then tell hours, disk and jobs of the run that a configuration asks for.",
     "doctor": "Check a configuration, its scans, weights and hardware before days are spent.",
 }
