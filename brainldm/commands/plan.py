@@ -24,7 +24,7 @@ from brainldm.formats.settings import read_config
 from brainldm.models import memory, timing
 from brainldm.models.training import make_fabric
 
-BUSY_BELOW = 0.7  # seconds of CPU time in a second
+BUSY_BELOW = 0.7
 WRITING_S = 2.0  # of measuring, at most
 OF_SCANS = ("preprocess", "segment", "encode")  # folders that take as much as there are scans
 LONGEST_H = 24 * 365 * 1000  # for which a date is told
@@ -51,10 +51,10 @@ def main(
     nets, (name, has), n_scans = memory.networks(asked), memory.device_bytes(place), _n_scans(asked)
     disk = disk_space.needed(asked, n_scans or 0, int(np.prod(nets.diffusion.latent_shape)), sum(map(memory.n_parameters, nets)))
     checks = [disk_space.check(results, disk), memory.check("generate", asked, nets, name, has)]
-    timings, share = _measure(asked, timing.trained(nets, autoencoder_model, diffusion_model), place, seconds)
+    threads = torch.get_num_threads() if name == "CPU" else None
+    timings, share = _measure(asked, timing.trained(nets, autoencoder_model, diffusion_model), place, threads, seconds)
     volume_s = volume_seconds(asked, {work: found.seconds for work, found in timings.items()}, measure_seconds)
     plan = Projection(asked.request.n_rows, len(shard_names(asked.request.n_rows, asked.request.rows_per_shard)), devices, volume_s)
-    threads = torch.get_num_threads() if name == "CPU" else None
     checks += [check_measuring(plan, asked.segmenter or "the project's own segmenter"), *([_idleness(share)] if threads else [])]
     told = {"device": name, "threads": threads, "devices": devices, **_summary(plan, timings, threads), "jobs": jobs(asked, n_scans)}
     told["disk_bytes"] = {folder: n_bytes for folder, n_bytes in disk.items() if n_scans is not None or folder not in OF_SCANS}
@@ -65,21 +65,25 @@ def main(
     show(checks, Console())
 
 
-def _measure(config: Config, nets: memory.Networks, place: str, seconds: float) -> tuple[dict[str, timing.Timing], float]:
-    """The work on a volume, and the CPU time that measuring got in a second."""
+def _measure(
+    config: Config, nets: memory.Networks, place: str, threads: int | None, seconds: float
+) -> tuple[dict[str, timing.Timing], float]:
+    """The work on a volume, and the share of its threads' time that measuring got."""
     fabric = make_fabric(place, config.precision, config.seed)
     start, cpu_start = time.perf_counter(), time.process_time()
     timings = timing.measure(config, nets, fabric, seconds - WRITING_S)
-    timings["write"] = timing.per_volume([(1.0, partial(_write, config))], WRITING_S)
-    return timings, (time.process_time() - cpu_start) / (time.perf_counter() - start)
+    timings["write"] = timing.per_volume([(1.0, partial(_write, config))], WRITING_S, threads)
+    return timings, (time.process_time() - cpu_start) / (time.perf_counter() - start) / (threads or 1)
 
 
 def _idleness(share: float) -> Finding:
-    """Whether the measurements had this machine for themselves; `share` is the CPU time of a second."""
+    """Whether the measurements had this machine for themselves."""
     if share >= BUSY_BELOW:
-        return Finding("this machine", f"{share:.2g} s of CPU time in a second")
-    cause = "other work ran beside the measurements: the hours are those of a machine as busy as now"
-    return warning("this machine", f"{share:.2g} s of CPU time in a second", cause, "plan again when it is idle")
+        return Finding("this machine", f"measuring had {share:.0%} of its threads")
+    cause = "other work ran beside, or threads waited for one another; seconds are CPU time, so that hours are those of an idle machine"
+    return warning(
+        "this machine", f"measuring had {share:.0%} of its threads", cause, "plan again when it is idle; as busy as now it takes longer"
+    )
 
 
 def _write(config: Config) -> bytes:

@@ -37,45 +37,56 @@ class Timing(NamedTuple):
     measured: float
 
 
-def per_volume(pieces: Iterable[Piece], budget_s: float) -> Timing:
-    """The cost by some pieces, each larger than the one before, as far as they end within the time; the first is always run."""
-    start, found = time.perf_counter(), list[tuple[float, float]]()
+class Run(NamedTuple):
+    """What a run took, of all threads together and from start to end."""
+
+    cpu_s: float
+    wall_s: float
+
+
+def per_volume(pieces: Iterable[Piece], budget_s: float, threads: int | None = None) -> Timing:
+    """The cost by some pieces, each larger than the one before, as far as they end within the time; the first is always run.
+
+    On a CPU, with its number of `threads`, it is their CPU time, shared equally: other work beside leaves that as it is.
+    """
+    start, found = time.perf_counter(), list[tuple[float, Run]]()
     for worth, run in pieces:
         left = start + budget_s - time.perf_counter()
-        if found and (line(found[-2:], worth) if len(found) > 1 else found[0][1]) > left:
+        if found and (line([(w, ran.wall_s) for w, ran in found], worth) if len(found) > 1 else found[0][1].wall_s) > left:
             break
         try:
-            found.append((worth, _seconds(run, budget_s / 10)))
+            found.append((worth, _least(run, budget_s / 10)))
         except torch.OutOfMemoryError:  # a GPU's; what was timed before stands
             if not found:
                 raise
             break
-    measured = found[-1][0]
-    return Timing(found[-1][1] / measured if measured >= 1 else line(found[-2:], 1.0), measured)
+    seconds = [(worth, ran.cpu_s / threads if threads else ran.wall_s) for worth, ran in found]
+    measured, last = seconds[-1]
+    return Timing(last / measured if measured >= 1 else line(seconds, 1.0), measured)
 
 
 def line(found: Sequence[tuple[float, float]], worth: float) -> float:
-    """Seconds at `worth` on the line through two points (worth, seconds), at least the last one's; of one point, through the origin."""
-    (x0, y0), (x1, y1) = found if len(found) > 1 else [(0.0, 0.0), *found]
+    """Seconds at `worth` on the line through the last two points (worth, seconds), at least the last; of one point, through the origin."""
+    (x0, y0), (x1, y1) = found[-2:] if len(found) > 1 else [(0.0, 0.0), *found]
     return y1 + max(0.0, (y1 - y0) / (x1 - x0)) * (worth - x1)
 
 
-def _seconds(run: Callable[[], object], most_s: float) -> float:
-    """The least of some runs, as many as fit into the time, at least one; the first also sets up kernels."""
-    end, found = time.perf_counter() + most_s, list[float]()
-    while len(found) < REPEATS and (not found or time.perf_counter() + found[-1] < end):
-        start = time.perf_counter()
+def _least(run: Callable[[], object], most_s: float) -> Run:
+    """The quickest of some runs, as many as fit into the time, at least one; the first also sets up kernels."""
+    end, found = time.perf_counter() + most_s, list[Run]()
+    while len(found) < REPEATS and (not found or time.perf_counter() + found[-1].wall_s < end):
+        start, cpu_start = time.perf_counter(), time.process_time()
         with torch.inference_mode():
             run()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        found.append(time.perf_counter() - start)
+        found.append(Run(time.process_time() - cpu_start, time.perf_counter() - start))
     return min(found)
 
 
-def shapes(full: Sequence[int], multiple: int) -> list[tuple[int, ...]]:
+def shapes(full: Sequence[int], multiple: int, shares: Sequence[float] = SHARES) -> list[tuple[int, ...]]:
     """Boxes of growing size up to `full`, whose sides are multiples."""
-    boxes = [tuple(max(multiple, int(share * side) // multiple * multiple) for side in full) for share in SHARES]
+    boxes = [tuple(max(multiple, int(share * side) // multiple * multiple) for side in full) for share in shares]
     return list(dict.fromkeys(boxes))
 
 
@@ -113,8 +124,9 @@ def measure(config: Config, nets: memory.Networks, fabric: Fabric, budget_s: flo
     }
     if config.segmenter and not config.segmenter.endswith(WEIGHTS):
         del work["segment"]
+    threads = torch.get_num_threads() if device.type == "cpu" else None
     with fabric.autocast():
-        return {name: per_volume(pieces(), SHARE_OF_TIME[name] * budget_s) for name, pieces in work.items()}
+        return {name: per_volume(pieces(), SHARE_OF_TIME[name] * budget_s, threads) for name, pieces in work.items()}
 
 
 def trained(nets: memory.Networks, coder: Path | None, denoiser: Path | None) -> memory.Networks:
@@ -142,11 +154,16 @@ def _ready(network: Any, device: torch.device) -> Any:
 def _denoised(network: diffusion.Diffusion, batch_size: int, device: torch.device) -> Iterator[Piece]:
     """One evaluation of the U-Net, at growing latents and then at a whole batch."""
     channels, *full = network.latent_shape
-    boxes = shapes(full, network.fold * 2 ** (len(network.spec["channels"]) - 1))
-    for n, box in [*((1, box) for box in boxes), *([(batch_size, boxes[-1])] if batch_size > 1 else [])]:
+    boxes = shapes(full, network.fold * 2 ** (len(network.spec["channels"]) - 1), SHARES[1:])  # less is all reading of weights
+    for n, box in _then_batch(boxes, batch_size):
         own, conditions = resized(network, device, latent_shape=(channels, *box)), torch.rand(n, len(NAMES), device=device)
         latents, timesteps = torch.randn(n, channels, *box, device=device), torch.full((n,), 500, device=device)
         yield n * math.prod(box) / math.prod(full), partial(own, latents, timesteps, conditions)
+
+
+def _then_batch(boxes: list[tuple[int, ...]], batch_size: int) -> list[tuple[int, tuple[int, ...]]]:
+    """Every box once, and the last as often as stands in a batch."""
+    return [*((1, box) for box in boxes), *([(batch_size, boxes[-1])] if batch_size > 1 else [])]
 
 
 def _decoded(network: autoencoder.Autoencoder, latent: Sequence[int], device: torch.device) -> Iterator[Piece]:
@@ -164,8 +181,9 @@ def _segmented(config: Config, nets: memory.Networks, device: torch.device) -> I
         return
     own = segmenter.load(Path(config.segmenter)) if config.segmenter else nets.segmenter
     network, full = _ready(own, device), config.grid.shape
-    for box in shapes(full, side_multiples(config)["train_segmenter"]):
-        yield math.prod(box) / math.prod(full), partial(network.segment, torch.rand(1, 1, *box, device=device))
+    boxes = shapes(full, side_multiples(config)["train_segmenter"])
+    for n, box in _then_batch(boxes, config.measure.batch_size):
+        yield n * math.prod(box) / math.prod(full), partial(network.segment, torch.rand(n, 1, *box, device=device))
 
 
 def _synthseg(network: synthseg.SynthSeg, config: Config) -> Iterator[Piece]:

@@ -34,7 +34,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: clock.now, process_time=lambda: 0.5 * clock.now))
     return clock
 
 
@@ -53,6 +53,11 @@ def test_a_planted_cost_is_found_from_the_pieces_that_there_is_time_for(clock: C
 def test_the_first_piece_is_run_whatever_it_takes_and_scaled_by_voxels(clock: Clock) -> None:
     assert timing.per_volume([clock.piece(0.25, 100), clock.piece(1, 400)], 10) == (400, 0.25)
     assert clock.run == [0.25]
+
+
+def test_on_a_cpu_it_is_the_time_of_its_threads_that_counts(clock: Clock) -> None:
+    assert timing.per_volume([clock.piece(1, 8)], 10, threads=1) == (4, 1)  # other work took half
+    assert timing.per_volume([clock.piece(1, 8)], 10, threads=2) == (2, 1)
 
 
 def test_a_gpu_without_memory_for_more_keeps_what_was_timed(clock: Clock) -> None:
@@ -82,7 +87,7 @@ def test_a_smaller_network_shares_the_weights(tmp_path: Path) -> None:
 def test_every_network_of_the_configuration_is_timed_whole() -> None:
     found = timing.measure(CONFIG, memory.networks(CONFIG), Fabric(accelerator="cpu"), 20)
     measured = {name: timed.measured for name, timed in found.items()}
-    assert measured == {"denoise": CONFIG.generate.batch_size, "decode": 1, "segment": 1, "age": 1}
+    assert measured == {"denoise": CONFIG.generate.batch_size, "decode": 1, "segment": CONFIG.measure.batch_size, "age": 1}
     assert all(0 < timed.seconds < 5 for timed in found.values())
 
 
