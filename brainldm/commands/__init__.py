@@ -5,5 +5,6 @@ COMMANDS: dict[str, str] = {
     "bundle": "Import the published MONAI bundle's weights; export our models as a MONAI bundle.",
     "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",
     "plan": "Measure for half a minute; then tell hours, disk and jobs of the run that a configuration asks for.",
+    "verify": "Make random rows of a dataset again and compare them with its files.",
     "doctor": "Check a configuration, its scans, weights and hardware before days are spent.",
 }

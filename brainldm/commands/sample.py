@@ -16,15 +16,12 @@ from rich.progress import Progress
 from brainldm.core.config import Generate, Given, read_section
 from brainldm.core.covariates import covariate_array
 from brainldm.core.errors import ConfigError
-from brainldm.core.files import sha256, write_json
+from brainldm.core.files import sha256, write_json, writing
 from brainldm.core.rows import participant_id
 from brainldm.formats.figures import grey_png, sheet
-from brainldm.formats.nifti import SLOPE, encode_volume, quantise, write_bytes
+from brainldm.formats.nifti import SLOPE, encode_volume, write_bytes
 from brainldm.formats.tables import write_tsv
-from brainldm.formats.volumes import chunks
-from brainldm.models import autoencoder, diffusion, pretrained
-from brainldm.models.noise import row_noise
-from brainldm.models.sampling import sample_volumes
+from brainldm.models import autoencoder, pretrained, rows
 from brainldm.models.training import make_fabric
 
 PICTURED = 16  # volumes at most in the preview
@@ -48,21 +45,24 @@ def main(
 ) -> None:
     """The bytes are those of the row that `generate` makes of the same seed, index, covariates, weights, settings and batch size."""
     files = _files(model, autoencoder_model, diffusion_model)
-    coder, denoiser = autoencoder.load(files.autoencoder), diffusion.load(files.diffusion)
-    given = _settings(files, coder, seed, {"steps": steps, "batch_size": batch_size})
-    rows = pd.DataFrame({"participant_id": [participant_id(row) for row in range(index, index + n)], "index": range(index, index + n)})
-    rows = rows.assign(seed=seed, age_years=age, sex=sex, ventricles_ml=ventricles_ml, brain_ml=brain_ml)
-    for warning in denoiser.ranges.beyond(covariate_array(rows, "the covariates asked for")[0]):
+    given = _settings(files, seed, {"steps": steps, "batch_size": batch_size})
+    how, fabric = given.own(Generate), make_fabric(device, given.precision, given.seed)
+    networks = rows.load(files.autoencoder, files.diffusion, fabric, how)
+    indices = range(index, index + n)
+    table = pd.DataFrame({"participant_id": [participant_id(row) for row in indices], "index": indices, "seed": seed})
+    table = table.assign(age_years=age, sex=sex, ventricles_ml=ventricles_ml, brain_ml=brain_ml)
+    for warning in networks.diffusion.ranges.beyond(covariate_array(table, "the covariates asked for")[0]):
         logging.warning(warning)
-    rows["file"] = [f"{who}_T1w.nii.gz" for who in rows["participant_id"]]
+    table["file"] = [f"{who}_T1w.nii.gz" for who in table["participant_id"]]
     pictures: list[np.ndarray] = []
-    for row, counts in zip(rows.itertuples(), _volumes(rows, coder, denoiser, given, device), strict=True):
-        write_bytes(out / row.file, encode_volume(counts, given.grid, f"SYNTHETIC T1w brainldm {row.participant_id}"))
-        pictures.extend([counts * SLOPE][: PICTURED - len(pictures)])
-    write_tsv(out / "samples.tsv", rows.assign(sha256=[sha256(out / name) for name in rows["file"]]))
-    hashes = {"autoencoder": sha256(files.autoencoder), "diffusion": sha256(files.diffusion)}
-    write_json(out / "samples.json", {"weights_sha256": hashes, "generate": given.model_dump(mode="json")})
-    write_bytes(out / "preview.png", grey_png(sheet(pictures, given.grid)))
+    with writing(out), counted(networks.diffusion, -(-n // how.batch_size) * how.steps * (1 if how.guidance == 1 else 2)):
+        for asked, made in zip(table.itertuples(), rows.make(networks, table, how, SLOPE), strict=True):
+            write_bytes(out / asked.file, encode_volume(made.counts, given.grid, f"SYNTHETIC T1w brainldm {asked.participant_id}"))
+            pictures.extend([made.counts * SLOPE][: PICTURED - len(pictures)])
+        write_tsv(out / "samples.tsv", table.assign(sha256=[sha256(out / name) for name in table["file"]]))
+        hashes = {"autoencoder": sha256(files.autoencoder), "diffusion": sha256(files.diffusion)}
+        write_json(out / "samples.json", {"weights_sha256": hashes, "generate": given.model_dump(mode="json")})
+        write_bytes(out / "preview.png", grey_png(sheet(pictures, given.grid)))
     logging.info("%s: %d volumes, samples.tsv, preview.png", out, n)
 
 
@@ -74,30 +74,12 @@ def _files(folder: Path | None, coder: Path | None, denoiser: Path | None) -> pr
     return pretrained.find(folder or pretrained.PACKAGED)
 
 
-def _settings(files: pretrained.Model, coder: autoencoder.Autoencoder, seed: int, asked: dict[str, int | None]) -> Given:
+def _settings(files: pretrained.Model, seed: int, asked: dict[str, int | None]) -> Given:
     """How to sample: as the model's own section of `generate` says, or else by default, but for what is asked."""
     own = read_section(files.section, "generate") if files.section else None
     section = (own.section if own else {"batch_size": 1}) | {name: value for name, value in asked.items() if value is not None}
-    how = Generate.model_validate(section).model_dump(mode="json")
-    return Given(stage="generate", seed=seed, precision=own.precision if own else "auto", grid=coder.grid, section=how)
-
-
-def _volumes(
-    rows: pd.DataFrame, coder: autoencoder.Autoencoder, denoiser: diffusion.Diffusion, given: Given, device: str
-) -> Iterator[np.ndarray]:
-    """The voxels of every row, int16 [I,J,K], batch by batch, under a progress bar."""
-    how, fabric = given.own(Generate), make_fabric(device, given.precision, given.seed)
-    coder.to(fabric.device), denoiser.to(fabric.device)
-    batches = chunks(len(rows), how.batch_size)
-    with counted(denoiser, len(batches) * how.steps * (1 if how.guidance == 1 else 2)):
-        for chunk in batches:
-            batch = rows.iloc[list(chunk)]
-            padded = batch.iloc[np.arange(how.batch_size) % len(batch)]  # as generate does
-            keys = zip(padded["seed"], padded["index"], strict=True)
-            noise = torch.stack([row_noise(int(seed), int(index), denoiser.latent_shape) for seed, index in keys])
-            with fabric.autocast():
-                images = sample_volumes(denoiser, coder, covariate_array(padded), noise, how)
-            yield from quantise(images[: len(batch), 0].float().cpu().numpy())
+    how, grid = Generate.model_validate(section).model_dump(mode="json"), autoencoder.load(files.autoencoder).grid
+    return Given(stage="generate", seed=seed, precision=own.precision if own else "auto", grid=grid, section=how)
 
 
 @contextmanager

@@ -52,6 +52,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the file system refuses meanwhile, a full disk say, becomes a DataError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: expected to write there, found that it fails ({error.strerror or error})") from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic(path) as temporary:
@@ -74,9 +83,12 @@ def read_json(path: Path) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in blocks of 1 MiB."""
+    """Hexadecimal SHA-256 of a file, read in blocks of 1 MiB; DataError if there is none."""
     digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
+    try:
+        with path.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise DataError(f"{path}: expected a file, found none that can be read ({error.strerror})") from None
     return digest.hexdigest()

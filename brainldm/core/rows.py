@@ -25,6 +25,13 @@ def shard_rows(name: str) -> range:
     return range(first, last + 1)
 
 
+def row_numbers(text: str) -> list[int]:
+    """The row indices that a user lists as '17,4021', each once; ConfigError for anything else."""
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise ConfigError(f"--rows: expected row indices such as 17,4021, found {text!r}")
+    return list(dict.fromkeys(map(int, text.split(","))))
+
+
 def batch_names(n_items: int, batch_size: int) -> list[str]:
     """Names of the batches of a manifest: '000', '001', ...; batch b holds lines b * batch_size onwards."""
     return [f"{index:03d}" for index in range(-(-n_items // batch_size))]

@@ -12,7 +12,7 @@ from brainldm.core.columns import Column
 
 BIDS_VERSION = "1.10.1"
 IGNORED = ".bidsignore"
-NOT_BIDS = "covariates.parquet\nchecksums.sha256\n*.torrent\n"
+NOT_BIDS = "covariates.parquet\nprovenance.json\nchecksums.sha256\n*.torrent\n"
 SYNTHETIC = "SYNTHETIC: drawn from a latent diffusion model; nobody was scanned"
 _TSV_NAMES = {"age_years": "age"}  # the name that BIDS gives it
 
@@ -90,6 +90,7 @@ def readme(name: str, n_volumes: int, spacing_mm: float, license: str, report: d
 - `sub-*/anat/*_T1w.nii.gz`: the volumes; `T1w.json` describes them all.
 - `participants.tsv`, `participants.json`: requested covariates (what the model was conditioned on), measured ones, quality control.
 - `covariates.parquet`: the same with seeds, shards and hashes; units stand in the fields' metadata.
+- `provenance.json`: what made the volumes: settings, hashes of the weights, devices and versions. `brainldm verify` makes rows again.
 - `checksums.sha256`: check with `sha256sum -c checksums.sha256`.
 - `{name}.torrent`: to share the dataset, from a folder called `{name}`.
 

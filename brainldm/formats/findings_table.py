@@ -20,7 +20,7 @@ def show(findings: Iterable[Finding], console: Console) -> None:
     console.print(table)
     for finding in listed:
         if finding.verdict != "ok":
-            console.print(f"\n{finding.verdict}: {finding.check}", style=COLOURS[finding.verdict], markup=False, highlight=False)
+            console.print(f"\n{finding.verdict}: {finding.check}", style=COLOURS[finding.verdict], soft_wrap=True, markup=False)
             console.print(f"  cause:  {finding.cause}\n  remedy: {finding.remedy}", soft_wrap=True, markup=False, highlight=False)
 
 

@@ -2,8 +2,8 @@
 
 import gzip
 import hashlib
-import io
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +16,7 @@ from brainldm.core.grid import Grid
 
 SLOPE = 1 / 4096  # intensities in [0, 1] become 0 ... 4096; a power of two is exact in the float32 header
 SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
+_DESCRIP = 148  # where the header's 80 bytes of description begin
 ALIGNED = 2  # NIFTI_XFORM_ALIGNED_ANAT: rigidly aligned to MNI, not normalised to it
 
 
@@ -40,20 +41,24 @@ def encode_native(array: np.ndarray, affine: np.ndarray, description: str) -> by
 
 
 def _encode(array: np.ndarray, affine: np.ndarray, code: int, description: str, slope: float, window: tuple[float, float]) -> bytes:
-    image = nib.Nifti1Image(array, affine)
-    header = image.header
-    header.set_qform(affine, code)
-    header.set_sform(affine, code)
+    header = _header(array.shape, array.dtype.str, np.asarray(affine, np.float64).tobytes(), code, slope, window)
+    text = description.encode()[:79].ljust(80, b"\0")
+    return igzip.compress(header[:_DESCRIP] + text + header[_DESCRIP + 80 :] + array.tobytes(order="F"), 1, mtime=0)
+
+
+@lru_cache(maxsize=8)  # a shard's volumes differ in their description only
+def _header(shape: tuple[int, ...], dtype: str, affine: bytes, code: int, slope: float, window: tuple[float, float]) -> bytes:
+    """The 352 bytes before the voxels, with an empty description."""
+    header, to_mm = nib.Nifti1Header(), np.frombuffer(affine).reshape(4, 4)
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    header.set_qform(to_mm, code)
+    header.set_sform(to_mm, code)
     header.set_xyzt_units("mm", "unknown")
-    header["descrip"] = description.encode()[:79]
     header["cal_min"], header["cal_max"] = window
     header.set_slope_inter(slope, 0)
-    header["vox_offset"] = 352
-    raw = header.binaryblock + b"\0\0\0\0" + array.tobytes(order="F")
-    buffer = io.BytesIO()
-    with igzip.IGzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=1, mtime=0) as stream:
-        stream.write(raw)
-    return buffer.getvalue()
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    return header.binaryblock + b"\0\0\0\0"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,7 +1,10 @@
-"""Shards of finished volumes: a row journal that survives a kill, and the deterministic tar that the rows are packed into."""
+"""Shards of finished volumes: a row journal that survives a kill, and the deterministic tar that the rows are packed into.
 
-import fcntl
+The latent of every row is kept in float16, in a safetensors file beside the tar: decoding again then needs no U-Net.
+"""
+
 import hashlib
+import io
 import json
 import logging
 import os
@@ -11,17 +14,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import IO, Any, TypedDict, cast
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 
 from brainldm.core.errors import DataError
-from brainldm.core.files import atomic, read_json, sha256, write_json, write_text
+from brainldm.core.files import atomic, read_json, write_json, write_text
 from brainldm.core.grid import Grid
+from brainldm.core.locks import locked
 from brainldm.core.rows import participant_id, shard_rows
 from brainldm.formats.bids import volume_path
 from brainldm.formats.nifti import decode_volume, write_bytes
 
+LATENTS = ".safetensors"  # suffix of a shard's latents
 _JOURNAL = "journal.jsonl"
 
 
@@ -35,6 +42,17 @@ class Row(TypedDict):
     n_bytes: int
     tar_offset: int
     voxel_sha256: str
+    latent_sha256: str
+
+
+class Provenance(TypedDict):
+    """What made a shard's rows: a generate section file, weights by their network, and what of the machine may change bits."""
+
+    section: dict[str, Any]
+    weights_sha256: dict[str, str]
+    precision: str
+    device: str
+    versions: dict[str, str]
 
 
 class Manifest(TypedDict):
@@ -42,7 +60,7 @@ class Manifest(TypedDict):
 
     shard: str
     rows: list[Row]
-    provenance: dict[str, Any]
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,7 @@ class Journal:
 
 def fingerprint(**parts: Any) -> str:
     """SHA-256 of everything that a shard's bytes depend on, given as JSON values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return _digest(json.dumps(parts, sort_keys=True).encode())
 
 
 @contextmanager
@@ -65,7 +83,7 @@ def open_journal(folder: Path, identity: str) -> Iterator[Journal]:
     `identity` is the `fingerprint` of the work. The lock lies beside the folder and dies with its process; DataError if
     another one holds it.
     """
-    with _locked(folder.with_name(f"{folder.name}.lock")):
+    with locked(folder.with_name(f"{folder.name}.lock")):
         folder.mkdir(exist_ok=True)
         rows = _whole_rows(folder, identity)
         kept = {_file(folder, row["index"]) for row in rows}
@@ -75,28 +93,32 @@ def open_journal(folder: Path, identity: str) -> Iterator[Journal]:
         yield Journal(folder, frozenset(row["index"] for row in rows))
 
 
-def commit(journal: Journal, index: int, content: bytes, voxels: str) -> None:
-    """Keep the finished volume of a row: `content` is its .nii.gz, `voxels` its `voxel_sha256`. It is on disk on return."""
-    who = participant_id(index)
-    digest = hashlib.sha256(content).hexdigest()
+def commit(journal: Journal, index: int, content: bytes, voxels: str, latent: np.ndarray) -> None:
+    """Keep a finished row: its .nii.gz, the `voxel_sha256` of it, and its latent, float16 [C,i,j,k]. It is on disk on return.
+
+    May be called from several threads: a journal line is short enough to be appended by one write.
+    """
+    who, packed_latent = participant_id(index), io.BytesIO()
+    np.save(packed_latent, latent)
     row = Row(
         index=index,
         participant_id=who,
         path=volume_path(who),
-        sha256=digest,
+        sha256=_digest(content),
         n_bytes=len(content),
         tar_offset=-1,  # not yet in a tar
         voxel_sha256=voxels,
+        latent_sha256=_digest(latent.tobytes()),
     )
-    write_bytes(_file(journal.folder, index), content)
+    write_bytes(_file(journal.folder, index), content + packed_latent.getvalue())
     with (journal.folder / _JOURNAL).open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(row) + "\n")
         handle.flush()
         os.fsync(handle.fileno())
 
 
-def pack(journal: Journal, shard: str, out: Path, provenance: dict[str, Any]) -> None:
-    """Write the shard's tar beside its manifest `out` (.json), then the manifest; DataError if a row is missing.
+def pack(journal: Journal, shard: str, out: Path, provenance: Provenance) -> None:
+    """Write the shard's tar and latents beside its manifest `out` (.json), then the manifest; DataError if a row is missing.
 
     The tar is USTAR with members in order and neither time nor owner, so equal rows make equal bytes.
     """
@@ -104,12 +126,17 @@ def pack(journal: Journal, shard: str, out: Path, provenance: dict[str, Any]) ->
     missing = [index for index in shard_rows(shard) if index not in found]
     if missing:
         raise DataError(f"{journal.folder}: expected every row of shard {shard}, found none for {missing}")
-    rows: list[Row] = [found[index] for index in shard_rows(shard)]
+    rows: list[Row] = []
+    latents: list[np.ndarray] = []
     with atomic(out.with_suffix(".tar")) as temporary, temporary.open("wb") as tar:
-        packed = [_append(tar, row, _file(journal.folder, row["index"])) for row in rows]
+        for index in shard_rows(shard):
+            content, latent = _contents(_file(journal.folder, index), found[index])
+            rows.append(_append(tar, found[index], content))
+            latents.append(latent)
         tar.write(bytes(2 * tarfile.BLOCKSIZE))
         tar.write(bytes(-tar.tell() % tarfile.RECORDSIZE))
-    write_json(out, Manifest(shard=shard, rows=packed, provenance=provenance))
+    write_bytes(out.with_suffix(LATENTS), save({"latents": np.stack(latents)}))
+    write_json(out, Manifest(shard=shard, rows=rows, provenance=provenance))
 
 
 def discard(journal: Journal) -> None:
@@ -125,6 +152,8 @@ def read_manifest(path: Path) -> Manifest:
     found, expected = [row["index"] for row in manifest["rows"]], list(shard_rows(manifest["shard"]))
     if found != expected:
         raise DataError(f"{path}: expected the {len(expected)} rows of shard {manifest['shard']} in order, found {found}")
+    if not _has_keys(manifest["provenance"], Provenance):
+        raise DataError(f"{path}: expected the provenance to hold {', '.join(Provenance.__annotations__)}, found it lacking")
     return manifest
 
 
@@ -140,21 +169,27 @@ def read_member(path: Path, row: Row) -> bytes:
     return _checked(content, row, tar)
 
 
+def read_latents(path: Path) -> np.ndarray:
+    """The latents of the shard with manifest `path`, float16 [N,C,i,j,k], in the order of its rows; DataError if they are not its rows'."""
+    rows, file = read_manifest(path)["rows"], path.with_suffix(LATENTS)
+    try:
+        latents = load_file(file)["latents"]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise DataError(f"{file}: expected the latents of {path}, found none that can be read ({error})") from None
+    wrong = [row["index"] for row, latent in zip(rows, latents, strict=False) if row["latent_sha256"] != _digest(latent.tobytes())]
+    if wrong or len(rows) != len(latents):
+        raise DataError(f"{file}: expected the {len(rows)} latents of {path}, found {len(latents)}, with other hashes of the rows {wrong}")
+    return latents
+
+
 def iterate_volumes(path: Path, grid: Grid) -> Iterator[tuple[Row, np.ndarray]]:
     """Every row of the shard with manifest `path`, and its volume as float32 [I, J, K]; hashes and grid are checked."""
     for row in read_manifest(path)["rows"]:
         yield row, decode_volume(read_member(path, row), grid, f"{path.with_suffix('.tar')}: row {row['index']}")
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"{path}: expected to be this shard's only worker, found another one at work") from None
-        yield
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _has_keys(value: Any, kind: type) -> bool:
@@ -162,14 +197,33 @@ def _has_keys(value: Any, kind: type) -> bool:
 
 
 def _file(folder: Path, index: int) -> Path:
-    return folder / f"{index:06d}.nii.gz"
+    """Where a finished row lies until it is packed: its .nii.gz, and behind that its latent as .npy."""
+    return folder / f"{index:06d}.row"
+
+
+def _contents(file: Path, row: Row) -> tuple[bytes, np.ndarray]:
+    """The .nii.gz and the latent of a finished row; DataError if they are not what they were."""
+    whole = file.read_bytes()
+    content = _checked(whole[: row["n_bytes"]], row, file)
+    latent = np.load(io.BytesIO(whole[row["n_bytes"] :]))
+    if _digest(latent.tobytes()) != row["latent_sha256"]:
+        raise DataError(f"{file}: row {row['index']}: expected a latent with SHA-256 {row['latent_sha256']}, found another")
+    return content, latent
+
+
+def _is_whole(file: Path, row: Row) -> bool:
+    try:
+        return bool(_contents(file, row))
+    except (OSError, EOFError, ValueError, DataError):
+        return False
 
 
 def _lines(folder: Path) -> Iterator[Any]:
-    """The journal's lines: its identity, then rows; a line torn by a kill ends them."""
-    with suppress(FileNotFoundError, ValueError):
+    """The journal's lines: its identity, then rows; a line torn by a kill or a full disk is none."""
+    with suppress(FileNotFoundError):
         for text in (folder / _JOURNAL).read_text(encoding="utf-8").splitlines():
-            yield json.loads(text)
+            with suppress(ValueError):
+                yield json.loads(text)
 
 
 def _whole_rows(folder: Path, identity: str) -> list[Row]:
@@ -178,11 +232,10 @@ def _whole_rows(folder: Path, identity: str) -> list[Row]:
         logging.warning("%s: begun with another section, weights or request; its %d rows are redone", folder, len(lines) - 1)
         return []
     rows = {row["index"]: row for row in lines[1:]}
-    return [row for index, row in rows.items() if _file(folder, index).is_file() and sha256(_file(folder, index)) == row["sha256"]]
+    return [row for index, row in rows.items() if _is_whole(_file(folder, index), row)]
 
 
-def _append(tar: Any, row: Row, file: Path) -> Row:
-    content = _checked(file.read_bytes(), row, file)
+def _append(tar: IO[bytes], row: Row, content: bytes) -> Row:
     member = tarfile.TarInfo(row["path"])
     member.size = len(content)
     tar.write(member.tobuf(tarfile.USTAR_FORMAT))
@@ -192,7 +245,7 @@ def _append(tar: Any, row: Row, file: Path) -> Row:
 
 
 def _checked(content: bytes, row: Row, file: Path) -> bytes:
-    digest = hashlib.sha256(content).hexdigest()
+    digest = _digest(content)
     if digest != row["sha256"]:
         expected, found = f"{row['n_bytes']} bytes with SHA-256 {row['sha256']}", f"{len(content)} with {digest}"
         raise DataError(f"{file}: row {row['index']}: expected {expected}, found {found}")

@@ -24,9 +24,9 @@ from torch import nn
 from brainldm.core.config import Training
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import atomic, sha256
+from brainldm.core.requeue import REQUEUE
 from brainldm.models.training_log import Log
 
-REQUEUE = 75  # EX_TEMPFAIL: the state is saved, start it again
 Losses = dict[str, torch.Tensor]
 
 
@@ -41,15 +41,16 @@ class HasState(Protocol):
 
 
 def make_fabric(device: str, precision: str, seed: int) -> Fabric:
-    """A Fabric on `device` (auto, cpu, cuda); seeds torch's global generator, which initialises the networks.
+    """A Fabric on `device` (auto, cpu, cuda, cuda:1); seeds torch's global generator, which initialises the networks.
 
     Under torchrun (or SLURM's srun with its variables) it is one process of data-parallel training, each on its own device.
     """
     if precision == "auto":
         precision = "bf16-mixed" if device != "cpu" and torch.cuda.is_available() else "32-true"
-    accelerator = "gpu" if device == "cuda" else device
+    kind, _, place = device.partition(":")
+    accelerator = "gpu" if kind == "cuda" else kind
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    many = {"strategy": "ddp", "devices": local, "num_nodes": world // local} if world > 1 else {"devices": 1}
+    many = {"strategy": "ddp", "devices": local, "num_nodes": world // local} if world > 1 else {"devices": [int(place)] if place else 1}
     fabric = Fabric(accelerator=accelerator, precision=precision, **many)  # type: ignore[arg-type]
     fabric.launch()
     torch.manual_seed(seed)

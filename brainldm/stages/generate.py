@@ -1,68 +1,113 @@
 """Generate one shard of volumes: requested rows and two networks in, a tar and its manifest out; finished rows survive a kill."""
 
 import logging
+import resource
+import time
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
-import torch
 import typer
+from lightning_fabric import Fabric
+from rich.progress import track
 
-from brainldm import __version__
 from brainldm.core.config import Generate, Given, read_section
 from brainldm.core.covariates import NAMES, covariate_array
-from brainldm.core.files import sha256
-from brainldm.core.rows import participant_id
+from brainldm.core.errors import DataError
+from brainldm.core.files import sha256, writing
+from brainldm.core.pipeline import handed_over
+from brainldm.core.requeue import requeued
+from brainldm.core.rows import participant_id, row_numbers, shard_rows
 from brainldm.formats import shards
-from brainldm.formats.nifti import encode_volume, quantise, voxel_sha256
+from brainldm.formats.nifti import SLOPE, encode_volume, voxel_sha256, write_bytes
 from brainldm.formats.tables import read_parquet
-from brainldm.formats.volumes import chunks
-from brainldm.models import autoencoder, diffusion
-from brainldm.models.noise import row_noise
-from brainldm.models.sampling import sample_volumes
+from brainldm.models import devices, rows
 from brainldm.models.training import make_fabric
+
+WRITERS, WAITING = 2, 8  # threads that compress and write, and volumes at most that they have before them
 
 
 def main(
     section: Annotated[Path, typer.Option(help="section file")],
-    request: Annotated[Path, typer.Option(help="requested rows of the shard")],
+    request: Annotated[list[Path], typer.Option(help="requested rows: of the shard, or with --rows of any; repeat for each table")],
     autoencoder_model: Annotated[Path, typer.Option("--autoencoder", help="autoencoder checkpoint")],
     diffusion_model: Annotated[Path, typer.Option("--diffusion", help="diffusion checkpoint")],
-    out: Annotated[Path, typer.Option(help="manifest to write; the tar stands beside it, and rows in progress in work/")],
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    out: Annotated[Path, typer.Option(help="manifest to write; tar and latents stand beside it. With --rows: folder to write to")],
+    only: Annotated[str | None, typer.Option("--rows", help="make these rows alone (17,4021), as files named by row")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda (a GPU that no other worker has) or cuda:1")] = "auto",
 ) -> None:
     """Batches are always full, and a row sees only its own noise, so its bytes depend neither on the shard nor on a restart."""
-    given = read_section(section, "generate")
-    rows = read_parquet(request, ["index", "seed", *NAMES])
-    covariate_array(rows, str(request))  # a value that is missing or unknown is an error before anything is written
-    weights = {path.parent.name: sha256(path) for path in (autoencoder_model, diffusion_model)}
-    versions = {"brainldm": __version__, "torch": torch.__version__}
-    provenance = {"section": given.model_dump(mode="json"), "weights_sha256": weights, "versions": versions}
-    identity = shards.fingerprint(provenance=provenance, request_sha256=sha256(request))
-    with shards.open_journal(out.parent / "work" / out.stem, identity) as journal:
-        missing = rows[~rows["index"].isin(journal.finished)]
-        logging.info("shard %s: %d of %d rows to generate", out.stem, len(missing), len(rows))
-        if len(missing):
-            _generate(missing, given, journal, (autoencoder_model, diffusion_model), device)
-        shards.pack(journal, out.stem, out, {**provenance, "device": device})
-        shards.discard(journal)
+    given, models = read_section(section, "generate"), (autoencoder_model, diffusion_model)
+    table = pd.concat([_read(path) for path in request], ignore_index=True)
+    work = out.parent / "work"
+    with writing(out), requeued(), devices.taken(device, work) as place:
+        fabric = make_fabric(place, given.precision, given.seed)
+        if only is not None:
+            _remake(_chosen(table, only, request), given, fabric, models, out)
+            return
+        _check_shard(out.stem, table["index"], request)
+        made_by = _provenance(given, fabric, models)
+        identity = shards.fingerprint(provenance=made_by, request_sha256=[sha256(path) for path in request])
+        with shards.open_journal(work / out.stem, identity) as journal:
+            missing = table[~table["index"].isin(journal.finished)]
+            logging.info("shard %s: %d of %d rows to generate", out.stem, len(missing), len(table))
+            if len(missing):
+                _generate(missing, given, journal, rows.load(*models, fabric, given.own(Generate)))
+            shards.pack(journal, out.stem, out, made_by)
+            shards.discard(journal)
 
 
-def _generate(rows: pd.DataFrame, given: Given, journal: shards.Journal, models: tuple[Path, Path], device: str) -> None:
-    options = given.own(Generate)
-    fabric = make_fabric(device, given.precision, given.seed)
-    decoder, denoiser = autoencoder.load(models[0]).to(fabric.device), diffusion.load(models[1]).to(fabric.device)
-    denoiser.check_guidance(options.guidance, str(models[1]))
-    for chunk in chunks(len(rows), options.batch_size):
-        batch = rows.iloc[list(chunk)]
-        padded = batch.iloc[np.arange(options.batch_size) % len(batch)]  # kernels are bitwise stable only at one batch size
-        keys = zip(padded["seed"], padded.get("noise_index", padded["index"]), strict=True)
-        noise = torch.stack([row_noise(int(seed), int(index), denoiser.latent_shape) for seed, index in keys])
-        with fabric.autocast():
-            images = sample_volumes(denoiser, decoder, covariate_array(padded), noise, options)
-        counts = quantise(images[: len(batch), 0].float().cpu().numpy())
-        for index, voxels in zip(batch["index"], counts, strict=True):
-            description = f"SYNTHETIC T1w brainldm {participant_id(int(index))}"
-            shards.commit(journal, int(index), encode_volume(voxels, given.grid, description), voxel_sha256(voxels))
-        logging.info("shard %s: %d rows left", journal.folder.name, len(rows) - chunk.stop)
+def _read(path: Path) -> pd.DataFrame:
+    table = read_parquet(path, ["index", "seed", *NAMES])
+    covariate_array(table, str(path))  # a value that is missing or unknown is an error before anything is written
+    return table
+
+
+def _chosen(table: pd.DataFrame, only: str, request: list[Path]) -> pd.DataFrame:
+    wanted = row_numbers(only)
+    if unknown := sorted(set(wanted) - set(table["index"])):
+        raise DataError(f"{', '.join(map(str, request))}: expected the rows {only}, found none for {unknown}")
+    return table.drop_duplicates("index").set_index("index", drop=False).loc[wanted]
+
+
+def _check_shard(shard: str, found: pd.Series, request: list[Path]) -> None:
+    if sorted(found) != list(shard_rows(shard)):
+        raise DataError(
+            f"{', '.join(map(str, request))}: expected every row of shard {shard} once, found {len(found)}: {found.min()} to {found.max()}"
+        )
+
+
+def _provenance(given: Given, fabric: Fabric, models: tuple[Path, Path]) -> shards.Provenance:
+    return shards.Provenance(
+        section=given.model_dump(mode="json"),
+        weights_sha256={name: sha256(path) for name, path in zip(("autoencoder", "diffusion"), models, strict=True)},
+        precision=fabric.strategy.precision.precision,
+        device=devices.device_class(fabric.device),
+        versions=devices.versions(),
+    )
+
+
+def _generate(table: pd.DataFrame, given: Given, journal: shards.Journal, networks: rows.Networks) -> None:
+    """Make the rows while threads compress, hash and write those before; says what a row took, and the memory at its peak."""
+
+    def keep(row: rows.Row) -> None:
+        shards.commit(journal, row.index, _file_of(row, given), voxel_sha256(row.counts), row.latent)
+
+    title, start, cpu = f"shard {journal.folder.name}", time.monotonic(), time.process_time()
+    with handed_over(keep, WRITERS, WAITING) as hand_over:
+        for row in track(rows.make(networks, table, given.own(Generate), SLOPE), title, len(table)):
+            hand_over(row)
+    each_s, cpu_s = ((now - then) / len(table) for now, then in ((time.monotonic(), start), (time.process_time(), cpu)))
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    logging.info("%s: %d rows, %.4f s each (CPU %.4f s), at most %.0f MB of memory", title, len(table), each_s, cpu_s, peak_mb)
+
+
+def _remake(table: pd.DataFrame, given: Given, fabric: Fabric, models: tuple[Path, Path], folder: Path) -> None:
+    how = given.own(Generate)
+    for row in track(rows.make(rows.load(*models, fabric, how), table, how, SLOPE), "rows", len(table)):
+        write_bytes(folder / f"{row.index:06d}.nii.gz", _file_of(row, given))
+    logging.info("%s: %d rows", folder, len(table))
+
+
+def _file_of(row: rows.Row, given: Given) -> bytes:
+    return encode_volume(row.counts, given.grid, f"SYNTHETIC T1w brainldm {participant_id(row.index)}")

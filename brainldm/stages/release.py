@@ -14,6 +14,7 @@ from brainldm.core.errors import DataError
 from brainldm.core.files import atomic_folder, read_json, write_json, write_text
 from brainldm.formats import bids
 from brainldm.formats.checksums import write_checksums
+from brainldm.formats.shard_set import join, provenance
 from brainldm.formats.shards import read_manifest, read_member
 from brainldm.formats.tables import arrow_schema, read_parquet, write_parquet, write_tsv
 from brainldm.formats.torrent import write_torrent
@@ -38,6 +39,7 @@ def main(
     with atomic_folder(out.resolve().parent) as folder:
         for manifest in shard:
             _copy_volumes(manifest, folder)
+        write_json(folder / "provenance.json", provenance(join(shard)))
         write_parquet(folder / OWN_FILE, table, arrow_schema((*REQUESTED, *MEASURED, *STORED)))
         _write_texts(folder, given, table, figures)
         infohash = _seal(folder, out.name, given.own(Release))
@@ -48,7 +50,7 @@ def dataset_table(requests: list[Path], shards: list[Path], measures: list[Path]
     """Requested, measured and stored values of every row, in order; DataError, naming the rows, where the three do not agree."""
     requested = pd.concat([read_parquet(path, [column.name for column in REQUESTED]) for path in requests])
     measured = pd.concat([read_parquet(path, ["index", *OTHERWISE_NAMED]) for path in measures])
-    manifests = [read_manifest(path) for path in shards]
+    manifests = join(shards)
     stored = pd.DataFrame([{**row, "shard": manifest["shard"]} for manifest in manifests for row in manifest["rows"]])
     measured = measured[["index", *OTHERWISE_NAMED]].rename(columns=OTHERWISE_NAMED)
     measured = measured.astype({column.name: column.kind for column in MEASURED})

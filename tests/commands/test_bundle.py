@@ -49,7 +49,7 @@ def test_imported_weights_generate_on_their_own_grid(imported: Path) -> None:
     section = imported / "configure/generate.json"
     section.write_text(section.read_text().replace('"steps": 50', '"steps": 5'))
     pd.DataFrame([ROW]).to_parquet(imported / "rows.parquet")
-    generate.main(section, imported / "rows.parquet", *models, imported / "made/000005-000005.json", "cpu")
+    generate.main(section, [imported / "rows.parquet"], *models, imported / "made/000005-000005.json", device="cpu")
     with tarfile.open(imported / "made/000005-000005.tar") as tar:
         (name,) = [name for name in tar.getnames() if name.endswith(".nii.gz")]
         content: Any = tar.extractfile(name)

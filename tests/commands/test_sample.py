@@ -102,7 +102,7 @@ def test_a_sample_is_byte_for_byte_the_row_that_generate_makes(tmp_path: Path, m
     write_parquet(tmp_path / "rows.parquet", pd.DataFrame(rows))
     (tmp_path / "section.json").write_text(section_json(CONFIG, "generate"))
     checkpoints = pretrained.find(model)
-    generate.main(tmp_path / "section.json", tmp_path / "rows.parquet", *checkpoints[:2], tmp_path / "000000-000003.json", device="cpu")
+    generate.main(tmp_path / "section.json", [tmp_path / "rows.parquet"], *checkpoints[:2], tmp_path / "000000-000003.json", device="cpu")
     made = [row["sha256"] for row in read_json(tmp_path / "000000-000003.json")["rows"]]
     given = {"autoencoder": checkpoints.autoencoder, "diffusion": checkpoints.diffusion, "steps": 5, "batch_size": 2, "seed": 7}
     found = sample(tmp_path / "sampled", **given, index=1, number=3, device="cpu")
@@ -133,3 +133,9 @@ def test_what_cannot_be_sampled_is_one_error_and_nothing_is_written(tmp_path: Pa
     with pytest.raises(BrainLDMError, match=message):
         sample(tmp_path / "made", **options)
     assert not (tmp_path / "made").exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BrainLDMError, match=r"file.*: expected to write there"):
+        sample(tmp_path / "file/made", model=model, steps=2)

@@ -21,12 +21,12 @@ def _volume(index: int) -> np.ndarray:
 
 
 def _shard(folder: Path, name: str) -> Path:
-    out = folder / f"{name}.json"
+    out, made_by = folder / f"{name}.json", {"weights_sha256": {}, "precision": "32-true", "device": "CPU", "versions": {}}
     with shards.open_journal(folder / "work" / name, "planted") as journal:
         for index in shards.shard_rows(name):
             counts = quantise(_volume(index))
-            shards.commit(journal, index, encode_volume(counts, GRID, "planted"), voxel_sha256(counts))
-        shards.pack(journal, name, out, {"section": {"section": {"steps": 7, "batch_size": 1}}})
+            shards.commit(journal, index, encode_volume(counts, GRID, "planted"), voxel_sha256(counts), np.zeros((3, 1, 1, 1), np.float16))
+        shards.pack(journal, name, out, {**made_by, "section": {"section": {"steps": 7, "batch_size": 1}}})
     return out
 
 

@@ -8,25 +8,42 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from brainldm.core.errors import DataError
 from brainldm.core.grid import Grid
 from brainldm.formats.nifti import SLOPE, encode_volume, quantise, voxel_sha256
-from brainldm.formats.shards import commit, discard, fingerprint, iterate_volumes, open_journal, pack, read_manifest, read_member
+from brainldm.formats.shards import (
+    commit,
+    discard,
+    fingerprint,
+    iterate_volumes,
+    open_journal,
+    pack,
+    read_latents,
+    read_manifest,
+    read_member,
+)
 
 GRID = Grid(shape=(6, 7, 5), spacing_mm=5.0, center_mm=(0, -17, 6))
 SHARD = "000004-000015"
 ROWS = range(4, 16)
 IDENTITY = fingerprint(section={"steps": 50}, weights={"diffusion": "0" * 64}, request=[1, 2])
 
+MADE_BY = {"section": {"section": {"steps": 50}}, "weights_sha256": {"diffusion": "0"}, "precision": "32", "device": "CPU", "versions": {}}
+
 
 def volume(index: int) -> np.ndarray:
     return np.random.default_rng(index).random(GRID.shape, np.float32)
 
 
+def latent(index: int) -> np.ndarray:
+    return np.random.default_rng([index, 1]).random((3, 2, 2, 1)).astype(np.float16)
+
+
 def finish(journal, index: int) -> None:
     counts = quantise(volume(index))
-    commit(journal, index, encode_volume(counts, GRID, f"SYNTHETIC row {index}"), voxel_sha256(counts))
+    commit(journal, index, encode_volume(counts, GRID, f"SYNTHETIC row {index}"), voxel_sha256(counts), latent(index))
 
 
 def work(folder: Path, rows: list[int] | range = ROWS, identity: str = IDENTITY) -> frozenset[int]:
@@ -41,7 +58,7 @@ def work(folder: Path, rows: list[int] | range = ROWS, identity: str = IDENTITY)
 def packed(folder: Path, identity: str = IDENTITY) -> Path:
     manifest = folder / f"{SHARD}.json"
     with open_journal(folder / "work" / SHARD, identity) as journal:
-        pack(journal, SHARD, manifest, {"identity": identity})
+        pack(journal, SHARD, manifest, MADE_BY)
         discard(journal)
     return manifest
 
@@ -54,7 +71,7 @@ def undisturbed(tmp_path_factory) -> Path:
 
 
 def same(a: Path, b: Path) -> bool:
-    return all(a.with_suffix(suffix).read_bytes() == b.with_suffix(suffix).read_bytes() for suffix in (".tar", ".json"))
+    return all(a.with_suffix(suffix).read_bytes() == b.with_suffix(suffix).read_bytes() for suffix in (".tar", ".json", ".safetensors"))
 
 
 def test_volumes_come_back_in_order(undisturbed: Path) -> None:
@@ -63,7 +80,9 @@ def test_volumes_come_back_in_order(undisturbed: Path) -> None:
     for row, image in found:
         assert np.abs(image - volume(row["index"])).max() <= SLOPE / 2
         assert row["voxel_sha256"] == voxel_sha256(quantise(image))
-    assert sorted(path.name for path in undisturbed.parent.iterdir()) == [f"{SHARD}.json", f"{SHARD}.tar", "work"]
+    assert sorted(path.name for path in undisturbed.parent.iterdir()) == [f"{SHARD}{end}" for end in (".json", ".safetensors", ".tar")] + [
+        "work"
+    ]
     assert [path.name for path in (undisturbed.parent / "work").iterdir()] == [f"{SHARD}.lock"]
 
 
@@ -105,7 +124,7 @@ def test_killed_three_times_and_restarted_it_makes_the_same_bytes(undisturbed: P
     for target in (2, 6, 9):
         worker = subprocess.Popen([sys.executable, "-c", WORKER, str(Path(__file__).parent), str(tmp_path)])
         limit = time.monotonic() + 60
-        while len(list(folder.glob("[0-9]*.nii.gz"))) < target and time.monotonic() < limit:
+        while len(list(folder.glob("[0-9]*.row"))) < target and time.monotonic() < limit:
             time.sleep(0.005)
         assert worker.poll() is None, "the worker ended before it was killed"
         worker.kill()
@@ -121,15 +140,15 @@ def test_killed_three_times_and_restarted_it_makes_the_same_bytes(undisturbed: P
 def test_a_torn_a_foreign_and_a_half_journalled_row_are_redone(undisturbed: Path, tmp_path: Path) -> None:
     work(tmp_path, rows=range(4, 10))
     folder = tmp_path / "work" / SHARD
-    (folder / "000004.nii.gz").write_bytes((folder / "000004.nii.gz").read_bytes()[:-10])
-    (folder / "000005.nii.gz").write_bytes((folder / "000006.nii.gz").read_bytes())
-    (folder / "000007.nii.gz").unlink()
-    (folder / "000012.nii.gz").write_bytes(b"never journalled")
-    (folder / ".tmp77.000011.nii.gz").write_bytes(b"half")
+    (folder / "000004.row").write_bytes((folder / "000004.row").read_bytes()[:-10])
+    (folder / "000005.row").write_bytes((folder / "000006.row").read_bytes())
+    (folder / "000007.row").unlink()
+    (folder / "000012.row").write_bytes(b"never journalled")
+    (folder / ".tmp77.000011.row").write_bytes(b"half")
     text = (folder / "journal.jsonl").read_text()
     (folder / "journal.jsonl").write_text(text[:-20])  # the line of row 9 is torn
     assert work(tmp_path) == {6, 8}
-    assert sorted(path.name for path in folder.iterdir()) == sorted(["journal.jsonl", *(f"{index:06d}.nii.gz" for index in ROWS)])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["journal.jsonl", *(f"{index:06d}.row" for index in ROWS)])
     assert same(packed(tmp_path), undisturbed)
 
 
@@ -137,7 +156,7 @@ def test_work_of_other_weights_is_redone(tmp_path: Path) -> None:
     other = fingerprint(section={"steps": 50}, weights={"diffusion": "1" * 64}, request=[1, 2])
     work(tmp_path)
     assert work(tmp_path, rows=[], identity=other) == frozenset()
-    assert not list((tmp_path / "work" / SHARD).glob("*.nii.gz"))
+    assert not list((tmp_path / "work" / SHARD).glob("*.row"))
 
 
 def test_a_second_worker_is_refused(tmp_path: Path) -> None:
@@ -199,3 +218,14 @@ def test_a_manifest_that_is_none_is_refused_by_name(undisturbed: Path, tmp_path:
     (tmp_path / "x.json").write_text(json.dumps(damaged[fault]))
     with pytest.raises(DataError, match=r"x\.json: expected"):
         read_manifest(tmp_path / "x.json")
+
+
+def test_latents_are_those_of_the_rows_and_another_shards_are_refused(undisturbed: Path, tmp_path: Path) -> None:
+    assert np.array_equal(read_latents(undisturbed), np.stack([latent(index) for index in ROWS]))
+    manifest = copied(undisturbed, tmp_path)
+    with pytest.raises(DataError, match=rf"{SHARD}\.safetensors: expected the latents of .*, found none that can be read"):
+        read_latents(manifest)
+    others = np.stack([latent(index + (index == 7)) for index in ROWS])
+    save_file({"latents": others}, manifest.with_suffix(".safetensors"))
+    with pytest.raises(DataError, match=rf"{SHARD}\.safetensors: expected the 12 latents of .*, with other hashes of the rows \[7\]"):
+        read_latents(manifest)

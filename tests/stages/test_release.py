@@ -32,6 +32,13 @@ CONFIG = {
 GRID = parse(CONFIG).grid
 SHARDS = ("000000-000006", "000007-000009")
 REPORT = {"n_synthetic": 10, "ventricles_r": 0.98123, "ventricles_r_ci": [0.97, 0.99], "window": "7, two scales"}
+MADE_BY = {
+    "section": {"seed": 1},
+    "weights_sha256": {"autoencoder": "0"},
+    "precision": "32-true",
+    "device": "CPU",
+    "versions": {"torch": "2"},
+}
 SHA256SUM = ["sha256sum", "--check", "--strict", "--quiet", "checksums.sha256"]
 
 
@@ -52,8 +59,8 @@ def make_shard(results: Path, shard: str) -> None:
     with open_journal(results / "generate" / "work" / shard, "tiny") as journal:
         for index in rows:
             counts = quantise(np.random.default_rng(index).random(GRID.shape))
-            commit(journal, index, encode_volume(counts, GRID, "SYNTHETIC"), voxel_sha256(counts))
-        pack(journal, shard, results / "generate" / f"{shard}.json", {})
+            commit(journal, index, encode_volume(counts, GRID, "SYNTHETIC"), voxel_sha256(counts), np.zeros((3, 1, 1, 1), np.float16))
+        pack(journal, shard, results / "generate" / f"{shard}.json", MADE_BY)
 
 
 def inputs(results: Path) -> tuple[list[Path], list[Path], list[Path]]:

@@ -1,4 +1,4 @@
-"""One shard: requested rows and two networks in; a tar of volumes and its manifest out."""
+"""One shard: requested rows and two networks in; a tar of volumes, their latents and the manifest out."""
 
 
 rule generate:
@@ -9,6 +9,7 @@ rule generate:
         diffusion="results/train_diffusion/model.safetensors",
     output:
         tar="results/generate/{shard}.tar",
+        latents="results/generate/{shard}.safetensors",
         manifest="results/generate/{shard}.json",
     log:
         "logs/generate/{shard}.log",

@@ -1,0 +1,82 @@
+"""Rows of the synthetic dataset, made one batch at a time: noise and covariates in, float16 latents and int16 voxels out.
+
+A row's bytes depend on (seed, noise index, covariates, weights, sampler, batch size) alone: kernels are bitwise stable only at one batch
+size, so the last batch is padded; every latent is rounded to float16 and decoded by itself, so that decoding again gives the same bits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from brainldm.core.config import Generate
+from brainldm.core.covariates import covariate_array
+from brainldm.core.errors import DataError
+from brainldm.models import autoencoder, diffusion
+from brainldm.models.noise import row_noise
+from brainldm.models.sampling import sample_latents
+
+
+class Networks(NamedTuple):
+    """What makes rows, on the device of the fabric, in its precision."""
+
+    diffusion: diffusion.Diffusion
+    autoencoder: autoencoder.Autoencoder
+    fabric: Fabric
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row made: voxels int16 [I,J,K] in Fortran order, as multiples of a slope, and latent float16 [C,i,j,k]."""
+
+    index: int
+    counts: np.ndarray
+    latent: np.ndarray
+
+
+def load(autoencoder_model: Path, diffusion_model: Path, fabric: Fabric, how: Generate) -> Networks:
+    """Both networks; ConfigError if the diffusion model cannot be sampled as asked."""
+    networks = Networks(diffusion.load(diffusion_model), autoencoder.load(autoencoder_model), fabric)
+    networks.diffusion.check_guidance(how.guidance, str(diffusion_model))
+    # Without these cuDNN may take another algorithm in another run, and with it other bits.
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    networks.diffusion.to(fabric.device)
+    networks.autoencoder.to(fabric.device)
+    return networks
+
+
+def make(networks: Networks, table: Any, how: Generate, slope: float) -> Iterator[Row]:
+    """The rows of a data frame with index, seed and covariates (physical units), batch by batch; DataError if voxels are not finite."""
+    for start in range(0, len(table), how.batch_size):
+        batch = table.iloc[start : start + how.batch_size]
+        latents = _sample(networks, batch.iloc[np.arange(how.batch_size) % len(batch)], how)
+        for index, latent in zip(batch["index"].tolist(), latents, strict=False):
+            yield Row(index, decode(networks, latent, slope, f"row {index}"), latent)
+
+
+@torch.inference_mode()
+def decode(networks: Networks, latent: np.ndarray, slope: float, name: str) -> np.ndarray:
+    """The voxels int16 [I,J,K] of a latent float16 [C,i,j,k]: what `make` gave for it, bit for bit.
+
+    They are quantised and put into Fortran order on the device, where that costs nothing, so that half the bytes are copied.
+    """
+    with networks.fabric.autocast():
+        image = networks.autoencoder.decode(torch.from_numpy(latent).to(networks.fabric.device).float()[None])[0, 0].float()
+    if not torch.isfinite(image).all():
+        raise DataError(f"{name}: expected finite intensities, found others; the weights are damaged, or need precision: 32-true")
+    counts = (image / slope).round().clamp(-32768, 32767).to(torch.int16)
+    return counts.permute(2, 1, 0).contiguous().cpu().numpy().T
+
+
+@torch.inference_mode()
+def _sample(networks: Networks, batch: Any, how: Generate) -> np.ndarray:
+    """Latents float16 [N,C,i,j,k] of a full batch. Rows that share a noise_index, where there is one, start from the same noise."""
+    keys = zip(batch["seed"], batch.get("noise_index", batch["index"]), strict=True)
+    noise = torch.stack([row_noise(int(seed), int(index), networks.diffusion.latent_shape) for seed, index in keys])
+    with networks.fabric.autocast():
+        latents = sample_latents(networks.diffusion, covariate_array(batch), noise, how)
+    return latents.half().cpu().numpy()
