@@ -19,7 +19,7 @@ from brainldm.formats.nifti import encode_volume, quantise, voxel_sha256
 from brainldm.formats.tables import read_parquet
 from brainldm.formats.volumes import chunks
 from brainldm.models import autoencoder, diffusion
-from brainldm.models.noise import row_noise
+from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.sampling import sample_volumes
 from brainldm.models.training import make_fabric
 
@@ -57,10 +57,10 @@ def _generate(rows: pd.DataFrame, given: Given, journal: shards.Journal, models:
     for chunk in chunks(len(rows), options.batch_size):
         batch = rows.iloc[list(chunk)]
         padded = batch.iloc[np.arange(options.batch_size) % len(batch)]  # kernels are bitwise stable only at one batch size
-        keys = zip(padded["seed"], padded["index"], strict=True)
-        noise = torch.stack([row_noise(int(seed), int(index), denoiser.latent_shape) for seed, index in keys])
+        keys = [(int(seed), int(index)) for seed, index in zip(padded["seed"], padded["index"], strict=True)]
+        noise = torch.stack([row_noise(*key, denoiser.latent_shape) for key in keys])
         with fabric.autocast():
-            images = sample_volumes(denoiser, decoder, covariate_array(padded), noise, options)
+            images = sample_volumes(denoiser, decoder, covariate_array(padded), noise, options, fresh_noise(keys, denoiser.latent_shape))
         counts = quantise(images[: len(batch), 0].float().cpu().numpy())
         for index, voxels in zip(batch["index"], counts, strict=True):
             description = f"SYNTHETIC T1w brainldm {participant_id(int(index))}"
