@@ -159,7 +159,8 @@ class Sampling(Section):
 class Generate(Sampling):
     """Sampling and decoding, in shards."""
 
-    batch_size: int = Field(gt=0)
+    batch_size: int = Field(gt=0, description="of the U-Net; the decoder takes as many volumes at a time as a bounded memory holds")
+    compile: bool = Field(False, description="torch.compile, for a GPU: a minute or so at the start of every shard; no gain on a CPU")
 
 
 class Evaluate(Section):

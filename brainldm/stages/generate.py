@@ -18,7 +18,7 @@ from brainldm.formats import shards
 from brainldm.formats.nifti import encode_volume, quantise, voxel_sha256
 from brainldm.formats.tables import read_parquet
 from brainldm.formats.volumes import chunks
-from brainldm.models import autoencoder, diffusion
+from brainldm.models import autoencoder, diffusion, fast
 from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.sampling import sample_volumes
 from brainldm.models.training import make_fabric
@@ -54,13 +54,14 @@ def _generate(rows: pd.DataFrame, given: Given, journal: shards.Journal, models:
     fabric = make_fabric(device, given.precision, given.seed)
     decoder, denoiser = autoencoder.load(models[0]).to(fabric.device), diffusion.load(models[1]).to(fabric.device)
     denoiser.check_guidance(options.guidance, str(models[1]))
+    fast.prepare(denoiser, decoder, fast.compute_dtype(fabric), compiled=options.compile)
     for chunk in chunks(len(rows), options.batch_size):
         batch = rows.iloc[list(chunk)]
         padded = batch.iloc[np.arange(options.batch_size) % len(batch)]  # kernels are bitwise stable only at one batch size
         keys = [(int(seed), int(index)) for seed, index in zip(padded["seed"], padded["index"], strict=True)]
         noise = torch.stack([row_noise(*key, denoiser.latent_shape) for key in keys])
-        with fabric.autocast():
-            images = sample_volumes(denoiser, decoder, covariate_array(padded), noise, options, fresh_noise(keys, denoiser.latent_shape))
+        fresh = fresh_noise(keys, denoiser.latent_shape)
+        images = sample_volumes(denoiser, decoder, covariate_array(padded), noise, options, fresh)
         counts = quantise(images[: len(batch), 0].float().cpu().numpy())
         for index, voxels in zip(batch["index"], counts, strict=True):
             description = f"SYNTHETIC T1w brainldm {participant_id(int(index))}"
