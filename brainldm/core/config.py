@@ -4,7 +4,7 @@ import difflib
 import json
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -129,16 +129,25 @@ class TrainAge(Training):
 class Sampling(Section):
     """How latents come from noise."""
 
-    steps: int = Field(50, gt=0)
+    sampler: Literal["ddim", "ddpm", "dpmpp_2m", "unipc"] = Field("ddim", description="docs/generation.md compares them")
+    steps: int = Field(50, gt=0, description="evaluations of the network; DDPM as published: all of its timesteps")
+    eta: float = Field(0.0, ge=0, le=1, description="ddim: fresh noise in every step, from none to that of ddpm")
     guidance: float = Field(
         1.0, ge=0, description="classifier-free (Ho & Salimans 2022); 1: none, as in the paper; more costs twice the time"
     )
+
+    @model_validator(mode="after")
+    def _eta_is_ddims(self) -> Self:
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(f"eta is of the sampler ddim, and the sampler is {self.sampler}: set eta to 0")
+        return self
 
 
 class Generate(Sampling):
     """Sampling and decoding, in shards."""
 
-    batch_size: int = Field(gt=0)
+    batch_size: int = Field(gt=0, description="of the U-Net; the decoder takes as many volumes at a time as a bounded memory holds")
+    compile: bool = Field(False, description="torch.compile, for a GPU: a minute or so at the start of every shard; no gain on a CPU")
 
 
 class Evaluate(Section):

@@ -13,7 +13,7 @@ from brainldm.core.config import Sampling
 from brainldm.core.covariates import NAMES
 from brainldm.core.grid import Grid
 from brainldm.models import age, autoencoder, diffusion, ruler
-from brainldm.models.noise import row_noise
+from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.ruler import Ruler, volumes_ml
 from brainldm.models.sampling import sample_volumes
 
@@ -55,7 +55,8 @@ class Panel:
         """
         rows = ladder_rows(training, name, n_steps)
         noise = row_noise(*key, self.diffusion.latent_shape)[None]
-        images = torch.cat([sample_volumes(self.diffusion, self.autoencoder, row[None], noise, how) for row in rows]).float()
+        fresh = fresh_noise([key], self.diffusion.latent_shape)
+        images = torch.cat([sample_volumes(self.diffusion, self.autoencoder, row[None], noise, how, fresh) for row in rows]).float()
         measured = self.age.predict(images) if name == "age_years" else volumes_ml(self.ruler, images)[name]
         return {"requested": rows[:, NAMES.index(name)], "measured": measured, "images": _numpy(images[:, 0])}
 
