@@ -17,7 +17,7 @@ from brainldm.formats.shard_set import ShardSet
 from brainldm.formats.volumes import VolumeSet
 from brainldm.metrics import g4r, ssim, summary
 from brainldm.metrics.diversity import diversity
-from brainldm.metrics.nearest import nearest_distance, nearest_reference
+from brainldm.metrics.nearest import nearest_distance, nearest_references
 from brainldm.models import latents as cache
 from brainldm.models import panel
 from brainldm.models.training import make_fabric
