@@ -10,8 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage, stats
 
+from brainldm.core.gate import PASSED
+from brainldm.core.judging import Evaluate
 from brainldm.metrics.nearest import nearest_references
-from brainldm.metrics.summary import Entries, entry
+from brainldm.metrics.summary import Entries, entry, nearness
 
 NEIGHBOURS = 5  # held-out scans whose mean distance stands for "a scan that was never trained on"
 FALSE_ALARMS = 0.01  # share of new volumes at most that may be taken for copies
@@ -21,9 +23,10 @@ SAFETY = 10  # thresholds aim at a tenth of the false alarms allowed: real tails
 FEWEST = 20  # planted copies and held-out scans below which nothing is claimed
 BLOCK_MM = 10.0  # edge of a voxel of the low-resolution images
 NOISE, SHIFT_MM, GAIN = 0.02, 1.0, 0.1  # how much planted copies are altered, intensities in [0, 1]
-PASSED, COPIES, TOO_LITTLE = "no copies found", "copies found", "not enough data"
+COPIES, TOO_LITTLE = "copies found", "not enough data"
 
-Ratios = Mapping[str, np.ndarray]  # by space: latent, image
+Arrays = dict[str, np.ndarray]
+Ratios = Mapping[str, np.ndarray]  # by space
 
 
 class Space(NamedTuple):
@@ -32,23 +35,52 @@ class Space(NamedTuple):
     train: np.ndarray
     held_out: np.ndarray
 
-    def ratio(self, queries: np.ndarray, own: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Of queries [Q, D]: distance to the nearest training scan over that to held-out ones, [Q]; and which training scan, [Q].
+    def ratio(self, queries: np.ndarray, own: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of queries [Q, D]: distance to the nearest training scan over that to held-out ones; which scan it is; that distance; all [Q].
 
         `own`: the queries are the held-out scans themselves, each of which is none of its own neighbours.
         """
         distance, which = nearest_references(queries, self.train)
         k = min(NEIGHBOURS, len(self.held_out) - 1)
         others = nearest_references(queries, self.held_out, k + own)[0][:, own:].mean(axis=1) if k else np.ones(len(queries))
-        return distance[:, 0] / np.maximum(others, 1e-12), which[:, 0]
+        return distance[:, 0] / np.maximum(others, 1e-12), which[:, 0], distance[:, 0]
+
+
+class Detector(NamedTuple):
+    """Spaces by the name that their features have in a description, and the held-out scans' own ratios in each."""
+
+    spaces: Mapping[str, Space]
+    held_out: Ratios
+    held_out_from_train: np.ndarray  # [H], in the first space
+
+    def __call__(self, described: Arrays) -> Arrays:
+        """A description of N volumes, with its features of the spaces replaced by what they tell, all [N].
+
+        copy_score: the least over spaces of ratio over threshold; below 1 a volume counts as a copy. copied: the training scan that
+        this is about. from_train: distance to the nearest training scan in the first space.
+        """
+        found = {name: space.ratio(described[name]) for name, space in self.spaces.items()}
+        scores = np.stack(scores_of({name: ratio for name, (ratio, _, _) in found.items()}, self.held_out))
+        place = (scores.argmin(axis=0), np.arange(scores.shape[1]))
+        which, distance = np.stack([which for _, which, _ in found.values()]), next(iter(found.values()))[2]
+        others = {name: values for name, values in described.items() if name not in self.spaces}
+        return {**others, "copy_score": scores[place], "copied": which[place], "from_train": distance}
+
+
+def detector(spaces: Mapping[str, Space]) -> Detector:
+    """Calibrate on the held-out scans."""
+    own = {name: space.ratio(space.held_out, own=True) for name, space in spaces.items()}
+    return Detector(spaces, {name: found[0] for name, found in own.items()}, next(iter(own.values()))[2])
 
 
 def low_resolution(images: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Means of blocks of BLOCK_MM of images [N,1,I,J,K], each volume with mean 0 and norm 1 (so gain and offset are gone) -> float16."""
     edge = max(1, round(BLOCK_MM / spacing_mm))
-    cut = images[(..., *(slice(0, side // edge * edge) for side in images.shape[2:]))]
-    i, j, k = (side // edge for side in cut.shape[2:])
-    blocks = cut.reshape(len(cut), i, edge, j, edge, k, edge).mean((2, 4, 6), dtype=np.float32).reshape(len(cut), -1)
+    i, j, k = (side // edge * edge for side in images.shape[2:])
+    cut = images[:, :, :i, :j, :k]
+    blocks = (
+        cut.reshape(len(cut), i // edge, edge, j // edge, edge, k // edge, edge).mean((2, 4, 6), dtype=np.float32).reshape(len(cut), -1)
+    )
     centred = blocks - blocks.mean(axis=1, keepdims=True)
     return (centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)).astype(np.float16)
 
@@ -74,10 +106,10 @@ def threshold(ratios: np.ndarray, false_alarms: float) -> float:
     return float(np.exp(logs.mean() - factor * logs.std(ddof=1)))
 
 
-def nearness_to_copies(ratios: Ratios, held_out: Ratios) -> np.ndarray:
-    """The least over spaces of ratio over threshold, [N]: below 1 a volume counts as a copy. The spaces share the false alarms."""
+def scores_of(ratios: Ratios, held_out: Ratios) -> list[np.ndarray]:
+    """Ratio over threshold, [N] for each space; the spaces share the false alarms."""
     aim = FALSE_ALARMS / SAFETY / len(held_out)
-    return np.min([ratios[space] / max(threshold(held_out[space], aim), 1e-12) for space in held_out], axis=0)
+    return [ratios[space] / max(threshold(held_out[space], aim), 1e-12) for space in held_out]
 
 
 def false_alarms(held_out: Ratios, folds: int = 10) -> np.ndarray:
@@ -87,7 +119,7 @@ def false_alarms(held_out: Ratios, folds: int = 10) -> np.ndarray:
     found = np.zeros(n, dtype=bool)
     for turn in range(min(folds, n)):
         one, rest = ({space: ratios[chosen] for space, ratios in held_out.items()} for chosen in (fold == turn, fold != turn))
-        found[fold == turn] = nearness_to_copies(one, rest) < 1
+        found[fold == turn] = np.min(scores_of(one, rest), axis=0) < 1
     return found
 
 
@@ -108,6 +140,13 @@ def audit(synthetic: np.ndarray, held_out: np.ndarray, planted: Mapping[str, np.
     else:
         verdict = TOO_LITTLE if blind or alarmist or rates["copy_rate_ci"][1] > limit else PASSED
     return {"audit": verdict, "audit_limit": limit, **rates}
+
+
+def conduct(detector: Detector, synthetic: Arrays, planted: Mapping[str, Arrays], options: Evaluate, seed: int) -> Entries:
+    """`audit` of what the detector said of synthetic volumes and of planted copies, and the plain distances' `nearest_train_ratio`."""
+    found = {kind: told["copy_score"] < 1 for kind, told in planted.items()}
+    entries = audit(synthetic["copy_score"] < 1, false_alarms(detector.held_out), found, options.copy_rate_limit)
+    return {**entries, **nearness(synthetic["from_train"], detector.held_out_from_train, options.bootstrap, seed)}
 
 
 def rate(key: str, found: np.ndarray) -> Entries:

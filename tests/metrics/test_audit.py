@@ -22,15 +22,24 @@ def _people(seed: int, n: int) -> np.ndarray:
 def _audited(train: np.ndarray, held_out: np.ndarray, synthetic: np.ndarray, planted: int = 40, limit: float = 0.05) -> dict:
     """The audit in image space alone."""
     low = [audit.low_resolution(images, 10.0) for images in (train, held_out, synthetic)]
-    space = audit.Space(low[0], low[1])
-    known = {"image": space.ratio(low[1], own=True)[0]}
+    detector = audit.detector({"image": audit.Space(low[0], low[1])})
     copies = audit.altered(train[:planted], 10.0, np.random.default_rng(3))
 
     def flagged(features: np.ndarray) -> np.ndarray:
-        return audit.nearness_to_copies({"image": space.ratio(features)[0]}, known) < 1
+        return detector({"image": features})["copy_score"] < 1
 
     planted_found = {"altered": flagged(audit.low_resolution(copies, 10.0))}
-    return audit.audit(flagged(low[2]), audit.false_alarms(known), planted_found, limit)
+    return audit.audit(flagged(low[2]), audit.false_alarms(detector.held_out), planted_found, limit)
+
+
+def test_the_detector_names_the_scan_that_was_copied_and_keeps_what_else_is_known() -> None:
+    train, held_out = (audit.low_resolution(_people(seed, n), 10.0) for seed, n in ((1, 60), (2, 40)))
+    detector = audit.detector({"mu": audit.Space(train[:, :50], held_out[:, :50]), "image": audit.Space(train, held_out)})
+    found = detector({"mu": held_out[:9, :50], "image": train[20:29], "age": np.arange(9)})
+    np.testing.assert_array_equal(found["copied"], np.arange(20, 29))
+    assert (found["copy_score"] < 0.01).all()
+    assert (found["from_train"] > 0).all()
+    assert set(found) == {"age", "copy_score", "copied", "from_train"}
 
 
 def test_new_people_pass_and_all_planted_copies_are_found() -> None:

@@ -30,7 +30,13 @@ CONFIG = {
 }
 GRID = parse(CONFIG).grid
 SHARDS = ("000000-000006", "000007-000009")
-REPORT = {"n_synthetic": 10, "ventricles_r": 0.98123, "ventricles_r_ci": [0.97, 0.99], "window": "7, two scales"}
+REPORT = {
+    "n_synthetic": 10,
+    "audit": "no copies found",
+    "ventricles_r": 0.98123,
+    "ventricles_r_ci": [0.97, 0.99],
+    "window": "7, two scales",
+}
 SHA256SUM = ["sha256sum", "--check", "--strict", "--quiet", "checksums.sha256"]
 
 
