@@ -29,7 +29,7 @@ def fidelity(real: np.ndarray, synthetic: np.ndarray, seed: int) -> Entries:
     whole = draws(n, _all)
     entries = {key: value for name, values in whole.items() for key, value in _spread(name, values, n).items()}
     sizes = [n // part for part in CURVE if n // part > 1]
-    curve = [draws(size, _fid) for size in sizes]
+    curve = [*(draws(size, _fid) for size in sizes[:-1]), whole]
     rows = {name: [float(np.mean(found[name])) for found in curve] for name in ("fid", "fid_real")}
     bounds = {f"{name}_ci": [np.percentile(found[name], [2.5, 97.5]).tolist() for found in curve] for name in rows}
     return {**entries, "fid_draws": DRAWS, "fid_curve": {"n": sizes, **rows, **bounds}}
