@@ -92,12 +92,10 @@ def copies(found: Evaluation, grid: Grid) -> str:
             volumes["near_synthetic"], volumes["near_train"], shown["near_synthetic"], shown["near_train"], shown["near_score"], strict=True
         )
     )
-    planted = ", ".join(f"{_share(report, f'audit_found_{kind}')} of {says}" for kind, says in PLANTED.items())
+    rows = [(escape(says), _percent(report[key], report[f"{key}_ci"]), f"{report[f'{key}_n']:,}") for key, says in AUDIT]
     verdict = (
-        f"Audit: {report['audit']}. {_share(report, 'copy_rate')} of the synthetic volumes lie nearer to a training scan, "
-        f"against scans that were never trained on, than new people do. The search finds {planted}, hidden among the others, "
-        f"and takes {_share(report, 'audit_false_alarms')} of held-out real scans for copies. "
-        f"It would not pass unless a copy rate of {report['audit_limit']:.0%} could be excluded."
+        f"Audit: {report['audit']}. A copy lies much nearer to one training scan than to scans that were never trained on. "
+        f"The audit passes only if it finds planted copies and can exclude a copy rate of {report['audit_limit']:.0%}."
     )
     caption = (
         f"The n = {len(shown['near_score'])} of {report['n_synthetic']:,} synthetic volumes that most resemble a training scan, "
@@ -105,18 +103,21 @@ def copies(found: Evaluation, grid: Grid) -> str:
         f"{ORIENTATION} Good: alike as two people are alike, with folds and ventricles of their own."
     )
     tiles = html.tiles(chain.from_iterable(pairs))
-    return html.section("Is it a copy?", html.paragraph(verdict, "note"), tiles, html.paragraph(caption))
+    return html.section(
+        "Is it a copy?", html.paragraph(verdict, "note"), html.table(("share", "[95 %]", "n"), rows), tiles, html.paragraph(caption)
+    )
 
 
-PLANTED = {
-    "altered": "training scans that were moved by up to 1 mm, brightened by up to 10 % and made noisy",
-    "decoded": "training scans as the autoencoder returns them",
-}
+AUDIT = (
+    ("copy_rate", "synthetic volumes that count as copies; good: 0"),
+    ("audit_found_altered", "planted copies found: training scans moved by up to 1 mm, up to 10 % brighter or darker, noisy; good: all"),
+    ("audit_found_decoded", "planted copies found: training scans as the autoencoder returns them; good: all"),
+    ("audit_false_alarms", "held-out real scans that count as copies; good: below 1 %"),
+)
 
 
-def _share(report: Report, key: str) -> str:
-    value, interval = report[key], report[f"{key}_ci"]
-    return f"{html.number(value)}{html.interval(interval)} (n = {report[f'{key}_n']:,})"
+def _percent(value: float | None, interval: Sequence[float | None]) -> str:
+    return "not computed" if value is None else f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
 
 
 def anatomy(report: Report) -> str:
