@@ -14,6 +14,7 @@ from brainldm.formats.tables import read_tsv
 COLUMNS = ("participant_id", "t1w", "age_years", "sex", "split")
 OPTIONAL = ("session", "ventricles_ml", "brain_ml")
 SPLITS = ("train", "test")
+MOST_LISTED = 100  # faults; a table whose column is wrong has one in every line
 ID_PATTERN = r"sub-[A-Za-z0-9]+"  # BIDS; it becomes part of file names
 SESSION_PATTERN = r"ses-[A-Za-z0-9]+"
 OLDEST_YEARS = 125.0
@@ -76,8 +77,10 @@ def clashes(table: pd.DataFrame) -> list[Fault]:
 
 
 def listed(table: pd.DataFrame, faults: list[Fault]) -> str:
-    """The number of faults, and a line for each, in the order of the rows."""
-    return f"{len(faults)} fault(s)" + "".join(f"\n  {table['where'][index]}: {fault}" for index, fault in sorted(faults))
+    """The number of faults, and a line for each of the first MOST_LISTED, in the order of the rows."""
+    lines = [f"\n  {table['where'][index]}: {fault}" for index, fault in sorted(faults)[:MOST_LISTED]]
+    more = f"\n  ... and {len(faults) - MOST_LISTED} more" if len(faults) > MOST_LISTED else ""
+    return f"{len(faults)} fault(s)" + "".join(lines) + more
 
 
 def _faults(row: Any) -> list[str]:

@@ -62,7 +62,7 @@ def read_mapping(path: Path) -> Mapping:
     except OSError as error:
         raise ConfigError(f"{path}: expected a mapping of columns, found none ({error.strerror})") from None
     except ValidationError as error:
-        faults = "".join(f"\n  {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        faults = "".join(f"\n  {'.'.join(map(str, fault['loc']))}: {fault['msg']}, found {fault['input']!r}" for fault in error.errors())
         raise ConfigError(f"{path}: {error.error_count()} fault(s){faults}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: expected YAML, found text that does not parse ({' '.join(str(error).split())})") from None

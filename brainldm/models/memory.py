@@ -42,6 +42,8 @@ def networks(config: Config) -> Networks:
     """All that the configuration trains, without memory for the weights; MONAI's ValueError where the numbers make no network."""
     with torch.device("meta"):
         coder = autoencoder.build(config.train_autoencoder, config.grid)
+        if config.train_autoencoder.recompute:
+            coder.save_memory()
         return Networks(
             segmenter.build(config.train_segmenter, config.grid, DEMO),
             coder,
@@ -111,20 +113,27 @@ def stage_bytes(stage: str, config: Config, nets: Networks) -> int:
     n = getattr(config, stage).batch_size
     if stage == "generate":
         return generation_bytes(nets, n)
-    return training_bytes(getattr(nets, stage.removeprefix("train_")), partial(LOSSES[stage], nets, n), stage == "train_diffusion")
+    return training_bytes(getattr(nets, stage.removeprefix("train_")), partial(_loss(stage, config), nets, n), stage == "train_diffusion")
 
 
-def _images(nets: Networks, n: int) -> torch.Tensor:
-    return torch.zeros(n, 1, *nets.autoencoder.spec["shape"])
+def _loss(stage: str, config: Config) -> Callable[[Networks, int], torch.Tensor]:
+    options = config.train_autoencoder
+    if stage == "train_autoencoder" and options.patch_steps is None and options.patch_shape:  # never a whole volume
+        return partial(_coded, shape=options.patch_shape)
+    return LOSSES[stage]
+
+
+def _images(nets: Networks, n: int, shape: tuple[int, ...] | None = None) -> torch.Tensor:
+    return torch.zeros(n, 1, *(shape or nets.autoencoder.spec["shape"]))
 
 
 def _denoised(nets: Networks, n: int) -> torch.Tensor:
     return nets.diffusion(torch.zeros(n, *nets.diffusion.latent_shape), torch.zeros(n), torch.zeros(n, len(NAMES)))
 
 
-def _coded(nets: Networks, n: int) -> torch.Tensor:
-    images = _images(nets, n)
-    found, mu, sigma = nets.autoencoder(images, torch.zeros(n, *nets.diffusion.latent_shape))
+def _coded(nets: Networks, n: int, shape: tuple[int, ...] | None = None) -> torch.Tensor:
+    images = _images(nets, n, shape)
+    found, mu, sigma = nets.autoencoder(images, torch.zeros(n, *nets.autoencoder.latent_shape(images.shape[2:])))
     return (found - images).abs().mean() + (mu**2 + sigma**2).mean()
 
 
@@ -154,7 +163,8 @@ def check(stage: str, config: Config, nets: Networks, device: str, has: int) -> 
     found = f"about {size(need)} of {size(has)} ({device})"
     if need <= ROOMY * has:
         return Finding(name, found)
-    remedy = f"lower {stage}.batch_size or the network's channels, take a smaller preset (workflow/presets), or a device with more memory"
+    ways = [f"a smaller {stage}.batch_size", "fewer channels", "a smaller preset (workflow/presets)", "a device with more memory"]
+    remedy = ", ".join(["recompute: true or patch_shape (docs/training.md)", *ways] if stage == "train_autoencoder" else ways)
     if need <= has:
         return warning(name, found, "by the estimate less than a tenth of the memory stays free", remedy)
     return error(name, found, "the networks as configured do not fit the device's memory (an estimate in 32 bits)", remedy)

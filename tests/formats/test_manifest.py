@@ -75,3 +75,13 @@ def test_no_table_and_an_empty_one_are_errors(tmp_path: Path) -> None:
         read_manifest(tmp_path / "none.tsv")
     with pytest.raises(DataError, match="end of the table"):
         read_manifest(_write(tmp_path))
+
+
+def test_a_table_of_faults_ends_with_their_number(tmp_path: Path) -> None:
+    lines = [(f"sub-{number}", f"{number}.nii", "old", "F", "train") for number in range(250)]
+    with pytest.raises(DataError) as error:
+        read_manifest(_write(tmp_path, *lines))
+    found = str(error.value).splitlines()
+    assert found[0].endswith("250 fault(s)")
+    assert found[1].startswith("  line 2: age_years")
+    assert found[-1] == "  ... and 150 more"

@@ -64,6 +64,14 @@ def test_every_stage_has_an_estimate_that_grows_with_the_batch(stage: str) -> No
     assert 0 < memory.stage_bytes(stage, TINY, nets) < memory.stage_bytes(stage, twice(TINY), nets)
 
 
+@pytest.mark.parametrize(("option", "most"), [({"recompute": True}, 0.6), ({"patch_shape": (80, 112, 80)}, 0.2)])
+def test_what_saves_memory_is_counted(option: dict[str, object], most: float) -> None:
+    """By the table of docs/training.md, recomputation and crops take a fraction of the whole step's memory."""
+    lean = PAPER.model_copy(update={"train_autoencoder": PAPER.train_autoencoder.model_copy(update=option)})
+    whole, less = (memory.stage_bytes("train_autoencoder", config, memory.networks(config)) for config in (PAPER, lean))
+    assert less < most * whole
+
+
 def test_too_little_memory_is_an_error_and_little_a_warning() -> None:
     nets = memory.networks(TINY)
     need = memory.stage_bytes("train_diffusion", TINY, nets)
