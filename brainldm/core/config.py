@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
+from brainldm.core.judging import Evaluate, Inference, Measure
 from brainldm.core.requests import Request, RequestDesign
 from brainldm.core.section import LabPath, Section
 from brainldm.core.trainings import TrainAutoencoder, Training, TrainSegmenter
@@ -80,12 +81,6 @@ class Preprocess(Section):
     flags: Flags = Flags()
 
 
-class Inference(Section):
-    """A network run over volumes."""
-
-    batch_size: int = Field(gt=0)
-
-
 class Encode(Inference):
     """The cache of latents."""
 
@@ -150,15 +145,6 @@ class Generate(Sampling):
     compile: bool = Field(False, description="torch.compile, for a GPU: a minute or so at the start of every shard; no gain on a CPU")
 
 
-class Evaluate(Section):
-    """Metrics of the synthetic volumes beside the real data's own."""
-
-    batch_size: int = Field(gt=0)
-    ssim_pairs: int = Field(gt=1)
-    bootstrap: int = Field(gt=0)
-    ladder_steps: int = Field(ge=2)
-
-
 class Release(Section):
     """The package."""
 
@@ -166,6 +152,9 @@ class Release(Section):
     license: str
     skull_stripped: bool = Field(description="whether the scans trained on show the brain only; BIDS asks for it")
     piece_length: int = Field(gt=0, description="bytes of a torrent piece, a power of two")
+    despite_audit: str | None = Field(
+        None, min_length=10, description="why to release although the privacy audit has not passed; none: do not"
+    )
 
 
 class Config(Section):
@@ -190,7 +179,7 @@ class Config(Section):
     train_age: TrainAge
     request: Request
     generate: Generate
-    measure: Inference
+    measure: Measure
     evaluate: Evaluate
     release: Release
 

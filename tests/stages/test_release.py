@@ -31,7 +31,13 @@ CONFIG = {
 }
 GRID = parse(CONFIG).grid
 SHARDS = ("000000-000006", "000007-000009")
-REPORT = {"n_synthetic": 10, "ventricles_r": 0.98123, "ventricles_r_ci": [0.97, 0.99], "window": "7, two scales"}
+REPORT = {
+    "n_synthetic": 10,
+    "audit": "no copies found",
+    "ventricles_r": 0.98123,
+    "ventricles_r_ci": [0.97, 0.99],
+    "window": "7, two scales",
+}
 MADE_BY = {
     "section": {"seed": 1},
     "weights_sha256": {"autoencoder": "0"},
@@ -290,3 +296,14 @@ def test_aria2_downloads_the_whole_release(made: Path, seed, tmp_path: Path) -> 
             client.kill()
     assert client.returncode == 0
     check_arrival(tmp_path / "aria2" / "tiny-1", made)
+
+
+def test_nothing_is_released_before_the_privacy_audit_has_passed(results: Path) -> None:
+    shutil.rmtree(results / "release")
+    (results / "report.json").write_text(json.dumps({**REPORT, "audit": "copies found"}))
+    with pytest.raises(DataError, match="found 'copies found'; nothing is released"):
+        release(results)
+    assert not (results / "release").exists()
+    written = {**CONFIG, "release": {**CONFIG["release"], "despite_audit": "the scans are public"}}
+    (results / "release.json").write_text(section_json(parse(written), "release"))
+    assert "the scans are public" in (release(results) / "README").read_text()
