@@ -1,6 +1,6 @@
 """10,000 rows of tiny networks through the real Snakefile: memory and time of every shard, which must not grow with their number.
 
-python benchmarks/shards.py --rows 10000    # about 15 minutes on 2 cores; without it 1,000 rows
+python benchmarks/shards.py --rows 10000    # 5 minutes of CPU time; without it 1,000 rows
 """
 
 import argparse
