@@ -70,7 +70,7 @@ def make(folder: Path, shards: list[str], grid: Grid) -> None:
     """Requests, volumes and measurements of shards, as the stages before leave them."""
     axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in grid.shape), indexing="ij")
     ball = (sum(axis**2 for axis in axes) < 0.8) * 0.5
-    (folder / "report.json").write_text("{}")
+    (folder / "report.json").write_text('{"audit": "no copies found"}')
     (folder / "covariates.tsv").write_text("participant_id\tsex\tage_years\tventricles_ml\tbrain_ml\nsomeone\tF\t50.5\t20.5\t1400.5\n")
     for stage in ("request", "generate", "measure"):
         (folder / stage).mkdir()
@@ -90,8 +90,9 @@ def make(folder: Path, shards: list[str], grid: Grid) -> None:
         (folder / "generate" / f"{shard}.json").write_text(json.dumps({"shard": shard, "rows": placed, "provenance": ORIGIN}))
         identity = {"index": rows, "participant_id": [participant_id(index) for index in rows]}
         drawn = {"age_years": random.uniform(44, 82, len(rows)), "ventricles_ml": random.uniform(10, 90, len(rows)), "brain_ml": 1500.0}
-        requested = pd.DataFrame({**identity, "seed": 1, "sex": "F", "in_support": True, "design": "uniform", **drawn})
-        requested.astype(dict.fromkeys(drawn, np.float32)).to_parquet(folder / "request" / f"{shard}.parquet", index=False)
+        requested = pd.DataFrame({**identity, "seed": 1, "sex": "F", "in_support": True, "design": "uniform", "noise_index": rows, **drawn})
+        requested = requested.assign(support_distance=0.5, cell="").astype(dict.fromkeys((*drawn, "support_distance"), np.float32))
+        requested.to_parquet(folder / "request" / f"{shard}.parquet", index=False)
         measured = {**drawn, "icv_ml": 1600.0, "age_predicted_years": 60.0, "qc_pass": True, "qc_reason": ""}
         pd.DataFrame({**identity, **measured}).to_parquet(folder / "measure" / f"{shard}.parquet", index=False)
 

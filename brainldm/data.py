@@ -18,6 +18,7 @@ from brainldm.formats.package import AUTOENCODER
 from brainldm.formats.places import read_part
 from brainldm.formats.released import open_release, read_latent, read_volume_bytes
 from brainldm.models.autoencoder import Autoencoder, load
+from brainldm.models.fast import prepare_decoder
 
 
 class BrainLDMDataset(Dataset[dict[str, Any]]):
@@ -59,4 +60,6 @@ class BrainLDMDataset(Dataset[dict[str, Any]]):
         with NamedTemporaryFile(suffix=".safetensors") as file:
             file.write(read_part(self.release.place, AUTOENCODER))
             file.flush()
-            return load(Path(file.name))
+            network = load(Path(file.name))
+        prepare_decoder(network)
+        return network

@@ -34,7 +34,7 @@ def results(tmp_path_factory) -> Path:
         volumes = {"ventricles_ml": 30.0, "brain_ml": 1300.0, "icv_ml": 1500.0, "age_predicted_years": 60.0}
         write_parquet(folder / f"measure/{shard}.parquet", pd.DataFrame({**identity, **volumes, "qc_pass": True, "qc_reason": ""}))
         pack.main(sections["pack"], *(folder / f"{stage}/{shard}.{end}" for stage, end in STAGES), folder / f"pack/{shard}.json")
-    write_json(folder / "report.json", {})
+    write_json(folder / "report.json", {"audit": "no copies found"})
     training = {"participant_id": ["someone"], "sex": ["F"], "age_years": [50.1], "ventricles_ml": [20.2], "brain_ml": [1400.3]}
     write_tsv(folder / "covariates.tsv", pd.DataFrame(training))
     given = json.loads(sections["release"].read_text())

@@ -28,3 +28,7 @@ def test_the_demo_reaches_its_goals(report):
     assert report["age_r"] >= 0.69  # the paper's 0.692
     assert report["age_r"] >= 0.9 * report["age_r_real"]
     assert abs(report["ms_ssim"] - report["ms_ssim_real"]) <= 0.03
+    assert report["audit"] == "no copies found"
+    assert min(report["audit_found_altered"], report["audit_found_decoded"]) >= 0.95
+    assert report["audit_false_alarms"] <= 0.01
+    assert [name for name, row in report["verdicts"].items() if not row["passed"]] == []

@@ -71,6 +71,8 @@ def test_the_report_holds_every_headline_figure_with_its_n(project):
     ):
         assert report[f"{key}_n"] > 0
     assert report["n_synthetic"] == 10
+    assert report["audit"] == "not enough data"
+    assert (project / "results/evaluate/reference.npz").exists()
     page = (project / "results/report.html").read_text()
     assert "demo population" in page
     assert "brainldm" in (project / "results/report.txt").read_text()

@@ -1,9 +1,11 @@
 """The verbs that are no stage, for a person at a prompt: a module each, which nothing imports but the command line."""
 
 COMMANDS: dict[str, str] = {
+    "sample": "Make a few volumes for one age, sex, ventricular and brain volume, with the packaged model or any other.",
     "bundle": "Import the published MONAI bundle's weights; export our models as a MONAI bundle.",
     "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",
     "get": "Get part of a release, from a folder or over HTTP, by a condition on its table.",
     "verify": "Verify a release: files, hashes, table, headers; with the weights, make random rows of it again.",
+    "plan": "Measure for half a minute; then tell hours, disk and jobs of the run that a configuration asks for.",
     "doctor": "Check a configuration, its scans, weights and hardware before days are spent.",
 }

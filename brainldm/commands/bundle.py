@@ -1,4 +1,4 @@
-"""Between MONAI's bundles and our checkpoints: the published weights in, our models out."""
+"""Between MONAI's bundles and our checkpoints: the published weights in, our models out; and a run packed as one small folder."""
 
 import logging
 from pathlib import Path
@@ -8,8 +8,7 @@ import typer
 
 from brainldm.core.config import Generate, Given
 from brainldm.core.files import write_text
-from brainldm.core.grid import Grid
-from brainldm.models import autoencoder, bundle, bundle_export, checkpoint, diffusion
+from brainldm.models import autoencoder, bundle, bundle_export, checkpoint, diffusion, pretrained
 
 app = typer.Typer()
 
@@ -31,9 +30,8 @@ def save(out: Path, coder: autoencoder.Autoencoder, denoiser: diffusion.Diffusio
         path = out / name / "model.safetensors"
         checkpoint.save(path, network.state_dict(), network.spec)
         logging.info("%s: %d parameters", path, sum(parameter.numel() for parameter in network.parameters()))
-    grid = Grid.model_validate({name: coder.spec[name] for name in Grid.model_fields})
     own = Generate(batch_size=1, steps=50).model_dump(mode="json")
-    given = Given(stage="generate", seed=0, precision="auto", grid=grid, section=own)
+    given = Given(stage="generate", seed=0, precision="auto", grid=coder.grid, section=own)
     write_text(out / "configure" / "generate.json", given.model_dump_json(indent=2) + "\n")
 
 
@@ -48,3 +46,15 @@ def export(
     bundle_export.check(coder, denoiser, (autoencoder_model, diffusion_model))
     bundle_export.write(out, coder, denoiser)
     logging.info("%s: python -m monai.bundle run --config_file configs/inference.json", out)
+
+
+@app.command()
+def pack(
+    results: Annotated[Path, typer.Option(help="folder of a finished run")],
+    command: Annotated[str, typer.Option(help="what was run, for the recipe")],
+    hardware: Annotated[str, typer.Option(help="what it ran on, for the recipe")],
+    out: Annotated[Path, typer.Option(help="folder to write; the packaged model by default")] = pretrained.PACKAGED,
+) -> None:
+    """A finished run's model in 16-bit floats with its recipe: what `brainldm sample --model` takes."""
+    pretrained.pack(results, out, {"command": command, "hardware": hardware})
+    logging.info("%s: %.1f MB", out, sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6)

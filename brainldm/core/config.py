@@ -4,14 +4,16 @@ import difflib
 import json
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
+from brainldm.core.judging import Evaluate, Inference, Measure
 from brainldm.core.publication import Pack, Release
+from brainldm.core.requests import Request, RequestDesign
 from brainldm.core.section import LabPath, Section
 from brainldm.core.trainings import TrainAutoencoder, Training, TrainSegmenter
 
@@ -80,12 +82,6 @@ class Preprocess(Section):
     flags: Flags = Flags()
 
 
-class Inference(Section):
-    """A network run over volumes."""
-
-    batch_size: int = Field(gt=0)
-
-
 class Encode(Inference):
     """The cache of latents."""
 
@@ -126,42 +122,28 @@ class TrainAge(Training):
     space_to_depth: int = Field(ge=1, description="edge of the block of voxels folded into channels; 1 in the paper")
 
 
-class RequestDesign(Section):
-    """How a row's covariates are drawn; all that a shard of requests depends on, so growth re-runs none."""
-
-    design: Literal["empirical", "uniform"] = "empirical"
-    jitter: float = Field(gt=0, description="empirical: kernel bandwidth, in standard deviations of each covariate")
-
-
-class Request(RequestDesign):
-    """The table of volumes wanted."""
-
-    n_rows: int = Field(gt=0)
-    rows_per_shard: int = Field(gt=0)
-
-
 class Sampling(Section):
     """How latents come from noise."""
 
-    steps: int = Field(50, gt=0)
+    sampler: Literal["ddim", "ddpm", "dpmpp_2m", "unipc"] = Field("ddim", description="docs/generation.md compares them")
+    steps: int = Field(50, gt=0, description="evaluations of the network; DDPM as published: all of its timesteps")
+    eta: float = Field(0.0, ge=0, le=1, description="ddim: fresh noise in every step, from none to that of ddpm")
     guidance: float = Field(
         1.0, ge=0, description="classifier-free (Ho & Salimans 2022); 1: none, as in the paper; more costs twice the time"
     )
+
+    @model_validator(mode="after")
+    def _eta_is_ddims(self) -> Self:
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(f"eta is of the sampler ddim, and the sampler is {self.sampler}: set eta to 0")
+        return self
 
 
 class Generate(Sampling):
     """Sampling and decoding, in shards."""
 
-    batch_size: int = Field(gt=0)
-
-
-class Evaluate(Section):
-    """Metrics of the synthetic volumes beside the real data's own."""
-
-    batch_size: int = Field(gt=0)
-    ssim_pairs: int = Field(gt=1)
-    bootstrap: int = Field(gt=0)
-    ladder_steps: int = Field(ge=2)
+    batch_size: int = Field(gt=0, description="of the U-Net; the decoder takes as many volumes at a time as a bounded memory holds")
+    compile: bool = Field(False, description="torch.compile, for a GPU: a minute or so at the start of every shard; no gain on a CPU")
 
 
 class Config(Section):
@@ -186,7 +168,7 @@ class Config(Section):
     train_age: TrainAge
     request: Request
     generate: Generate
-    measure: Inference
+    measure: Measure
     evaluate: Evaluate
     pack: Pack
     release: Release

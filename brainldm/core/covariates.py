@@ -27,6 +27,14 @@ class Ranges:
         low, high = np.array(self.low), np.array(self.high)
         return np.asarray((covariates - low) / (high - low), np.float32)
 
+    def beyond(self, covariates: np.ndarray) -> list[str]:
+        """What a person should be told of covariates [4] that lie outside the training ranges: each is an extrapolation."""
+        return [
+            f"{name} {value:g} lies outside {low:g} to {high:g}, where the model was trained: it extrapolates"
+            for name, value, low, high in zip(NAMES, covariates, self.low, self.high, strict=True)
+            if not low <= value <= high
+        ]
+
 
 def covariate_array(table: Any, name: str = "covariates") -> np.ndarray:
     """Rows of a table (any mapping of the columns NAMES, sex as F or M) -> [N, 4] float64, in physical units.

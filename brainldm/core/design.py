@@ -1,15 +1,18 @@
-"""Covariates of a requested row: a pure function of (seed, row index, training covariates, design, jitter).
+"""Covariates of a requested row: a pure function of (seed, row index, training covariates, options of the design).
 
-How the covariates of the 100,000 volumes of Pinaya et al. 2022 were drawn is unpublished; both designs here are ours.
+How the covariates of the 100,000 volumes of Pinaya et al. 2022 were drawn is unpublished; all designs here are ours.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import NamedTuple
 
 import numpy as np
 
-from brainldm.core.covariates import SEX_CODES
+from brainldm.core.covariates import NAMES, SEX_CODES
 from brainldm.core.errors import DataError
+from brainldm.core.requests import Bands, RequestDesign
 
 STREAM = int.from_bytes(b"request")  # keeps these draws apart from every other use of the seed
 SUPPORT_QUANTILE = 0.95
@@ -39,19 +42,36 @@ def population(covariates: np.ndarray, name: str) -> Population:
     return Population(covariates, continuous.mean(0), factor, float(np.quantile(others[np.isfinite(others)], SUPPORT_QUANTILE)))
 
 
-def draw(people: Population, seed: int, indices: Iterable[int], design: str, jitter: float) -> np.ndarray:
-    """Covariates [M, 4] float32 of the rows `indices`; each row has its own generator, so it does not depend on its neighbours."""
-    rows = [DESIGNS[design](people, np.random.default_rng([seed, STREAM, index]), jitter) for index in indices]
-    return np.stack(rows).astype(np.float32)
+class Row(NamedTuple):
+    """What is asked of one row: covariates [4] in the order of NAMES, the index that keys its noise, and its cell of the design."""
+
+    covariates: np.ndarray
+    noise_index: int
+    cell: str = ""
 
 
-def in_support(people: Population, covariates: np.ndarray) -> np.ndarray:
-    """Whether rows [M, 4] lie as near to a participant as participants lie to one another; bool [M].
+class Given(NamedTuple):
+    """What a design draws from; `generator(index)` is a row's own, and `listed` [N, 4] the user's table."""
 
-    The distance is Mahalanobis' in the three continuous covariates, to the nearest participant of the same sex; the limit is
+    people: Population
+    options: RequestDesign
+    generator: Callable[[int], np.random.Generator]
+    listed: np.ndarray | None
+
+
+def draw(people: Population, seed: int, indices: Iterable[int], options: RequestDesign, listed: np.ndarray | None = None) -> list[Row]:
+    """The rows `indices`; each has its own generator, so it does not depend on its neighbours, the shard or the number of rows."""
+    row = DESIGNS[options.design](Given(people, options, lambda index: np.random.default_rng([seed, STREAM, index]), listed))
+    return [row(index) for index in indices]
+
+
+def support_distance(people: Population, covariates: np.ndarray) -> np.ndarray:
+    """How far rows [M, 4] lie from the participants, in units of how far these lie from one another: up to 1 is in support; [M].
+
+    The distance is Mahalanobis' in the three continuous covariates, to the nearest participant of the same sex; its unit is
     the 95th percentile of the participants' own distances to their nearest neighbour. Outside is flagged, never clamped.
     """
-    return nearest(np.asarray(covariates, np.float64), people.covariates, people.factor) <= people.reach
+    return nearest(np.asarray(covariates, np.float64), people.covariates, people.factor) / people.reach
 
 
 def nearest(queries: np.ndarray, references: np.ndarray, factor: np.ndarray, rank: int = 0) -> np.ndarray:
@@ -72,17 +92,97 @@ def _ranked(a: np.ndarray, b: np.ndarray, rank: int) -> np.ndarray:
     return np.sqrt(np.maximum(np.partition(squared, rank, axis=1)[:, rank], 0))
 
 
-def _empirical(people: Population, generator: np.random.Generator, jitter: float) -> np.ndarray:
+def _near_one(given: Given, generator: np.random.Generator) -> np.ndarray:
     """A participant's covariates, jittered as the population varies and shrunk so that its covariance stays (Silverman 1986, 6.4.1)."""
+    people, jitter = given.people, given.options.jitter
     sex, *values = people.covariates[generator.integers(len(people.covariates))]
     moved = values - people.mean + jitter * people.factor @ generator.standard_normal(3)
     return np.array([sex, *(people.mean + moved / np.sqrt(1 + jitter**2))])
 
 
-def _uniform(people: Population, generator: np.random.Generator, _jitter: float) -> np.ndarray:
+def _empirical(given: Given) -> Callable[[int], Row]:
+    return lambda index: Row(_near_one(given, given.generator(index)), index)
+
+
+def _uniform(given: Given) -> Callable[[int], Row]:
     """Independent uniforms over the training ranges, and a fair sex."""
-    values = generator.uniform(people.covariates[:, 1:].min(0), people.covariates[:, 1:].max(0))
-    return np.array([generator.integers(2), *values])
+    continuous = given.people.covariates[:, 1:]
+    low, high = continuous.min(0), continuous.max(0)
+
+    def row(index: int) -> Row:
+        generator = given.generator(index)
+        values = generator.uniform(low, high)
+        return Row(np.array([generator.integers(2), *values]), index)
+
+    return row
 
 
-DESIGNS: dict[str, Callable[[Population, np.random.Generator, float], np.ndarray]] = {"empirical": _empirical, "uniform": _uniform}
+def _stratified(given: Given) -> Callable[[int], Row]:
+    """Cell `index` modulo their number; age and ventricles uniform in its bands, brain volume normal given both (regression)."""
+    (mean, factor), options = (given.people.mean, given.people.factor), given.options
+    ages, ventricles = (
+        edges(bands, given.people.covariates[:, 1 + k]) for k, bands in enumerate((options.age_bands, options.ventricle_bands))
+    )
+    cells = list(product(SEX_CODES.items(), pairwise(ages), pairwise(ventricles)))
+
+    def row(index: int) -> Row:
+        (sex, code), age, volume = cells[index % len(cells)]
+        generator = given.generator(index)
+        values = generator.uniform([age[0], volume[0]], [age[1], volume[1]])
+        scores = [*np.linalg.solve(factor[:2, :2], values - mean[:2]), generator.standard_normal()]
+        name = f"{sex}, {age[0]:.4g}-{age[1]:.4g} years, ventricles {volume[0]:.4g}-{volume[1]:.4g} mL"
+        return Row(np.array([code, *values, mean[2] + factor[2] @ scores]), index, name)
+
+    return row
+
+
+def edges(bands: Bands, values: np.ndarray) -> list[float]:
+    """The edges of bands: as given, or so many quantiles of the training values; those that coincide make one band less."""
+    return list(np.unique(np.quantile(values, np.linspace(0, 1, bands + 1)))) if isinstance(bands, int) else list(bands)
+
+
+def _grid(given: Given) -> Callable[[int], Row]:
+    """Every combination of the listed values in turn, each time with noise of its own."""
+    cells = list(product(*given.options.values.listed().values()))
+
+    def row(index: int) -> Row:
+        sex, age, ventricles, brain = cells[index % len(cells)]
+        name = f"{sex}, {age:g} years, ventricles {ventricles:g} mL, brain {brain:g} mL"
+        return Row(np.array([SEX_CODES[str(sex)], age, ventricles, brain], float), index, name)
+
+    return row
+
+
+def _paired(given: Given) -> Callable[[int], Row]:
+    """Groups of rows: an empirical brain and its noise, which is the first row's, under every listed value of one covariate."""
+    ((name, values),) = given.options.values.listed().items()
+
+    def row(index: int) -> Row:
+        first, value = index - index % len(values), values[index % len(values)]
+        covariates = _near_one(given, given.generator(first))
+        covariates[NAMES.index(name)] = SEX_CODES[value] if isinstance(value, str) else value
+        return Row(covariates, first, f"{name} {value}")
+
+    return row
+
+
+def _table(given: Given) -> Callable[[int], Row]:
+    listed = given.listed
+
+    def row(index: int) -> Row:
+        if listed is None or index >= len(listed):
+            found = "no table" if listed is None else f"one of {len(listed)} rows"
+            raise DataError(f"request.table: expected a table with row {index} (counted from 0), found {found}; lower request.n_rows")
+        return Row(listed[index], index)
+
+    return row
+
+
+DESIGNS: dict[str, Callable[[Given], Callable[[int], Row]]] = {
+    "empirical": _empirical,
+    "uniform": _uniform,
+    "stratified": _stratified,
+    "grid": _grid,
+    "paired": _paired,
+    "table": _table,
+}

@@ -10,11 +10,6 @@ from brainldm.core.findings import Finding, error, size, warning
 # everywhere), 1.5 (5 %); the published dataset of 100,000 volumes takes 1.0 (591 GB).
 BYTES_PER_VOXEL = 1.4  # an int16 volume
 BYTES_PER_LABEL = 0.06  # a voxel of a label map; measured 0.05
-COPIES = {
-    "files": 3,
-    "tars": 2,
-    "latents": 2,
-}  # of a synthetic volume: as generated, as packed, as released where that is no link to the packed one
 STATE = 5  # a network's weights, as often as a saved state of its training and its checkpoint hold as much: weights, EMA, 2 x Adam, weights
 TIGHT = 0.9  # of what is free
 
@@ -28,7 +23,10 @@ def needed(config: Config, n_scans: int, latent_size: int, n_parameters: int) ->
         "segment": n_scans * voxels * BYTES_PER_LABEL,
         "encode": n_scans * latent_size * 2 * 2,  # mu and sigma, float16
         "train_*": STATE * 4 * n_parameters,
-        "generate, pack, release": COPIES[config.release.packaging] * config.request.n_rows * voxels * BYTES_PER_VOXEL,
+        "generate": config.request.n_rows * voxels * BYTES_PER_VOXEL,
+        "generate (latents)": config.request.n_rows * latent_size * 2,  # float16
+        "pack": config.request.n_rows * voxels * BYTES_PER_VOXEL,
+        "release": config.request.n_rows * voxels * BYTES_PER_VOXEL * (config.release.packaging == "files"),  # else links
     }
 
 

@@ -37,3 +37,6 @@ class Release(Section):
     doi: str | None = Field(None, pattern=r"^10\.\d{4,9}/\S+$", description="where one was reserved")
     url: str | None = Field(None, pattern=r"^https?://", description="page of the dataset")
     web_seeds: tuple[str, ...] = Field((), description="URLs of folders that hold a copy of the folder `name`, for the torrent (BEP 19)")
+    despite_audit: str | None = Field(
+        None, min_length=10, description="why to release although the privacy audit has not passed; none: do not"
+    )

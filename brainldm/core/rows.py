@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from brainldm.core.errors import ConfigError, DataError
@@ -52,6 +52,6 @@ def participant_id(index: int) -> str:
     return f"sub-{index + 1:06d}"
 
 
-def repeated(option: str, values: Sequence[object]) -> str:
+def repeated(option: str, values: Iterable[object]) -> str:
     """'--option value' for every value, quoted for the shell."""
     return " ".join(f"{option} {shlex.quote(str(value))}" for value in values)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -41,6 +40,10 @@ HEADLINE = (
         3,
         "about 1; far below means copies",
     ),
+    ("kid", "kid_real", "KID", 4, "about 0, as real against real"),
+    ("coverage", "coverage_real", "Coverage: real scans that have a synthetic one near", 3, "as real against real"),
+    ("sharpness", "sharpness_real", "Sharpness: rms Laplacian over standard deviation", 3, "as real scans; lower is blurred"),
+    ("copy_rate", "audit_false_alarms", "Copies of training scans; beside it false alarms", 3, "0; audit: {audit}"),
     ("autoencoder_psnr_db", None, "Autoencoder: PSNR of held-out reconstructions, dB", 1, "higher"),
     ("autoencoder_ms_ssim", None, "Autoencoder: MS-SSIM of held-out reconstructions with their originals", 4, "1"),
     ("autoencoder_ventricles_r", None, "Autoencoder: ventricles of reconstructions against originals, r", 3, "1"),
@@ -52,6 +55,11 @@ SCATTERS = (
     ("brain", "brain_ml", "measured_brain_ml", "ml", "brain volume, normalised (mL)"),
     ("age", "age_years", "age_predicted_years", "years", "age (years)"),
 )
+GOOD_LADDER = {
+    "ladder": "Good: the change lies where anatomy puts it, and the rest of the brain stays as it was.",
+    "beyond": "Values that no training scan has, as far outside as in the paper's Fig. 4, and some within as anchors. "
+    "Good: the change goes on in the same direction, and the picture is still a brain.",
+}
 UNITS = {"ml": "mL", "years": "years"}
 
 
@@ -116,7 +124,7 @@ def contact_sheet(found: Evaluation, grid: Grid, seed: int) -> str:
     groups = [
         f"<h3>{kind}</h3>"
         + html.tiles(
-            _strip(volume, grid, name, kind, next(places)) for volume, name in zip(found.volumes[kind], found.shown[kind], strict=True)
+            strip(volume, grid, name, kind, next(places)) for volume, name in zip(found.volumes[kind], found.shown[kind], strict=True)
         )
         for kind in kinds
     ]
@@ -129,7 +137,8 @@ def contact_sheet(found: Evaluation, grid: Grid, seed: int) -> str:
     return html.section("Does it look like a brain?", sheet, html.paragraph(caption))
 
 
-def _strip(volume: np.ndarray, grid: Grid, caption: str, kind: str, place: int | None = None) -> str:
+def strip(volume: np.ndarray, grid: Grid, caption: str, kind: str, place: int | None = None) -> str:
+    """Three planes of a volume [I,J,K] with a caption."""
     return html.figure(html.image(figures.grey_png(figures.strip(volume, grid)), "three planes of a brain"), caption, kind, place)
 
 
@@ -157,11 +166,12 @@ def _scatter_caption(report: Report, name: str, unit: str, real: tuple[np.ndarra
     return f"{text} Triangles: age of n = {len(real[0]):,} real held-out scans against its prediction; good is a cloud no wider."
 
 
-def ladder(found: Evaluation, name: str, label: str, grid: Grid) -> str:
-    """One brain with one covariate moved: pictures, differences to the first, and a curve."""
-    requested, measured = (np.array(found.shown[f"ladder_{name}"][key]) for key in ("requested", "measured"))
+def ladder(found: Evaluation, kind: str, name: str, label: str, grid: Grid) -> str:
+    """One brain with one covariate moved: pictures, differences to the first, and a curve; `kind` is ladder or beyond."""
+    ladder = found.shown[f"{kind}_{name}"]
+    requested, measured = (np.array(ladder[key]) for key in ("requested", "measured"))
     verb, unit, thing = "predicted" if name == "age_years" else "measured", label.split("(")[1].rstrip(")"), label.split(" (")[0]
-    pictures = [figures.planes(volume, grid)[0] for volume in found.volumes[f"ladder_{name}"]]
+    pictures = [figures.planes(volume, grid)[0] for volume in found.volumes[f"{kind}_{name}"]]
     steps = [
         html.figure(
             html.image(figures.grey_png(picture), "axial plane")
@@ -175,60 +185,21 @@ def ladder(found: Evaluation, name: str, label: str, grid: Grid) -> str:
     scale = f'<div class="scale">-{limit} <i></i> +{limit} intensity, difference to the first picture</div>'
     caption = (
         f"One brain, n = {len(steps)} volumes from the same noise; only the {thing} moves, all else stays at the training scans' median. "
-        "Axial planes, the left edge is the subject's left; below each the difference to the first. "
-        "Good: the change lies where anatomy puts it, and the rest of the brain stays as it was."
+        f"Axial planes, the left edge is the subject's left; below each the difference to the first. {GOOD_LADDER[kind]}"
     )
     curve = html.figure(
-        figures.ladder_svg(requested, measured, (f"requested {label}", f"{verb} {label}")),
+        figures.ladder_svg(requested, measured, (f"requested {label}", f"{verb} {label}"), kind),
         f"n = {len(steps)} volumes. Good: points on the dashed line.",
     )
     both = html.beside(html.tiles(steps, "narrow") + scale, curve)
-    return html.section(f"What changes with the {thing}?", both, html.paragraph(caption))
-
-
-def diversity(report: Report) -> str:
-    """Similarity of random pairs: synthetic, reconstructed and real."""
-    kinds = (("synthetic", ""), ("reconstructed", "_reconstruction"), ("real", "_real"))
-    plots = []
-    for name, label in (("ms_ssim", "MS-SSIM"), ("g4r_ssim", "4-G-R-SSIM")):
-        rows = [(kind, report[f"{name}{end}"], report[f"{name}{end}_ci"]) for kind, end in kinds]
-        counts = ", ".join(f"{report[f'{name}{end}_n']:,} {kind}" for kind, end in kinds)
-        caption = f"n pairs: {counts}; bars: 95 %, bootstrap over pairs. Good: synthetic where real is; further right is too alike."
-        plots.append(html.figure(figures.intervals_svg(rows, f"mean {label} of random pairs"), caption))
-    weights = ", ".join(html.number(weight) for weight in report["ms_ssim_weights"])
-    text = (
-        "Both similarities use a Gaussian window of 7 voxels and as many of the five scales as the grid allows "
-        f"(MS-SSIM weights {weights}). Reconstructed are held-out real scans passed through the autoencoder: "
-        "from real to reconstructed is the autoencoder's blur, from there to synthetic is what the diffusion model adds."
-    )
-    return html.section("Is it diverse?", html.paragraph(text), html.row(*plots))
-
-
-def copies(found: Evaluation, grid: Grid) -> str:
-    """The synthetic volumes that lie nearest to a training scan, beside that scan."""
-    report, volumes, shown = found.report, found.volumes, found.shown
-    pairs = (
-        (
-            _strip(synthetic, grid, f"{name}: at {html.number(ratio, 2)} of the median held-out scan's distance", "synthetic"),
-            _strip(scan, grid, f"{neighbour}, its nearest training scan", "real"),
-        )
-        for synthetic, scan, name, neighbour, ratio in zip(
-            volumes["near_synthetic"], volumes["near_train"], shown["near_synthetic"], shown["near_train"], shown["near_ratio"], strict=True
-        )
-    )
-    caption = (
-        f"The n = {len(shown['near_ratio'])} of {report['n_synthetic']:,} synthetic volumes that lie nearest to a training scan "
-        "(distance of latent means), each before its neighbour. "
-        f"Over all, the median distance is {html.number(report['nearest_train_ratio'], 2)} of that of real held-out scans. "
-        f"{ORIENTATION} Good: alike as two people are alike, with folds and ventricles of their own."
-    )
-    return html.section("Is it a copy?", html.tiles(chain.from_iterable(pairs)), html.paragraph(caption))
+    title = f"What changes with the {thing}?" if kind == "ladder" else f"Beyond the training range: {thing}"
+    return html.section(title, both, html.paragraph(caption))
 
 
 def failures(found: Evaluation, grid: Grid) -> str:
     """The worst volumes by quality check and by obedience."""
     rows = zip(found.volumes["worst"], found.shown["worst"], found.shown["worst_reason"], strict=True)
-    pictures = [_strip(volume, grid, f"{name}: {reason}", "synthetic") for volume, name, reason in rows]
+    pictures = [strip(volume, grid, f"{name}: {reason}", "synthetic") for volume, name, reason in rows]
     passed = html.number(100 * found.report["qc_pass_fraction"], 1)
     caption = (
         f"{passed} % of n = {found.report['n_synthetic']:,} volumes pass the quality check. Shown: the n = {len(pictures)} worst, "

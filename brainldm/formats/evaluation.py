@@ -9,12 +9,16 @@ import pandas as pd
 
 from brainldm.core.errors import DataError
 from brainldm.core.files import atomic, read_json, write_json
+from brainldm.core.grid import Grid
+from brainldm.core.labels import ICV, NAMES
 from brainldm.formats.shard_set import ShardSet
 from brainldm.formats.tables import read_parquet, read_tsv, write_tsv
 from brainldm.formats.volumes import VolumeSet
 
-REQUESTED = ("index", "participant_id", "seed", "age_years", "sex", "ventricles_ml", "brain_ml")
+REQUESTED = ("index", "participant_id", "seed", "age_years", "sex", "ventricles_ml", "brain_ml", "in_support")
 MEASURED = ("index", "ventricles_ml", "brain_ml", "icv_ml", "age_predicted_years", "qc_pass", "qc_reason")
+REGIONS = {ICV, *NAMES.values()}
+EMBEDDED = "the embedded demo population (deformed copies of the MNI152 template, no scans of people)"
 SHOWN, NEAR, WORST = 12, 4, 8  # volumes in the contact sheet (of each kind), suspected copies, failures
 
 
@@ -26,6 +30,40 @@ class Evaluation:
     agreement: pd.DataFrame
     volumes: dict[str, np.ndarray]
     shown: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Real scans and synthetic volumes, whose requested and measured values are `table`; places of the real scans by split."""
+
+    real: VolumeSet
+    synthetic: ShardSet
+    table: pd.DataFrame
+    train: np.ndarray
+    held_out: np.ndarray  # in random order
+
+    @property
+    def first_row(self) -> tuple[int, int]:
+        """Seed and index of the first synthetic row: whose noise it starts from."""
+        return int(self.table["seed"][0]), int(self.table["index"][0])
+
+
+def gather(covariates: Path, requests: list[Path], shards: list[Path], measures: list[Path], grid: Grid, seed: int) -> Sets:
+    """All that is compared; DataError if a table lacks some of it."""
+    real, synthetic = VolumeSet(covariates, grid), ShardSet(shards, grid)
+    train, held_out = (np.flatnonzero(real.table["split"] == split) for split in ("train", "test"))
+    table = synthetic_table(requests, measures, synthetic.indices)
+    return Sets(real, synthetic, table, train, np.random.default_rng([seed, 61]).permutation(held_out))
+
+
+def heading(sets: Sets, embedded: bool) -> dict[str, Any]:
+    """What a report is about."""
+    grid = sets.real.grid
+    return {
+        "population": EMBEDDED if embedded else "the scans of the manifest",
+        "resolution": f"{' x '.join(map(str, grid.shape))} voxels of {grid.spacing_mm:g} mm",
+        "n_synthetic": len(sets.synthetic),
+    }
 
 
 def write(path: Path, evaluation: Evaluation) -> None:
@@ -60,26 +98,53 @@ def _read_volumes(path: Path) -> dict[str, np.ndarray]:
 
 
 def pictures(
-    real: VolumeSet, synthetic: ShardSet, table: pd.DataFrame, held_out: np.ndarray, nearest: tuple[np.ndarray, np.ndarray], seed: int
+    sets: Sets, copied: np.ndarray, score: np.ndarray, ladders: dict[str, dict[str, np.ndarray]], seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Volumes that a report shows, and who they are: a contact sheet drawn at random, suspected copies, failures.
+    """Volumes that a report shows, and who they are: a contact sheet drawn at random, suspected copies, failures, ladders.
 
-    `table` has the synthetic rows, `held_out` the places of real scans in random order, `nearest` for each synthetic volume the place
-    of its nearest training scan and its distance over that of held-out scans.
+    `copied` is for each synthetic volume which of the training scans it most resembles, `score` the audit's, below 1 for a copy.
     """
-    neighbour, ratio = nearest
-    near = np.argsort(ratio)[:NEAR]
+    table = sets.table
+    near = np.argsort(score)[:NEAR]
     missed_ml = (table["measured_ventricles_ml"] - table["ventricles_ml"]).to_numpy()
     worst = np.lexsort((-np.abs(missed_ml), table["qc_pass"]))[:WORST]
     drawn = np.random.default_rng([seed, 67]).permutation(len(table))[:SHOWN]
     from_synthetic = {"synthetic": drawn, "near_synthetic": near, "worst": worst}
-    from_real = {"real": held_out[:SHOWN], "near_train": neighbour[near]}
-    volumes = {name: synthetic.batch(places)[:, 0] for name, places in from_synthetic.items()}
-    volumes |= {name: real.batch(places)[:, 0] for name, places in from_real.items()}
+    from_real = {"real": sets.held_out[:SHOWN], "near_train": sets.train[copied[near]]}
+    volumes = {name: sets.synthetic.batch(places)[:, 0] for name, places in from_synthetic.items()}
+    volumes |= {name: sets.real.batch(places)[:, 0] for name, places in from_real.items()}
     shown: dict[str, Any] = {name: table["participant_id"][places].tolist() for name, places in from_synthetic.items()}
-    shown |= {name: real.table["participant_id"][places].tolist() for name, places in from_real.items()}
+    shown |= {name: sets.real.table["participant_id"][places].tolist() for name, places in from_real.items()}
     reasons = [table["qc_reason"][place] or f"ventricles miss the request by {missed_ml[place]:+.1f} mL" for place in worst]
-    return volumes, {**shown, "near_ratio": ratio[near].tolist(), "worst_reason": reasons}
+    for name, ladder in ladders.items():
+        volumes[name] = ladder["images"]
+        shown[name] = {key: values for key, values in ladder.items() if key != "images"}
+    return volumes, {**shown, "near_score": score[near].tolist(), "worst_reason": reasons}
+
+
+def write_reference(path: Path, mean: np.ndarray, covariance: np.ndarray, n: int, features: str) -> None:
+    """Mean `mu` [D], covariance `sigma` [D, D] and number `n` of real features, and the features' name, atomically."""
+    with atomic(path) as temporary:
+        np.savez_compressed(temporary, mu=mean, sigma=covariance, n=n, features=features)
+
+
+def read_reference(path: Path, features: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Mean, covariance and number that `write_reference` wrote; DataError if there are none, or they are of other features."""
+    try:
+        with np.load(path) as archive:
+            mean, covariance, n, found = (archive[name] for name in ("mu", "sigma", "n", "features"))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: expected statistics of features (reference.npz), found none that can be read ({error})") from None
+    if str(found) != features:
+        raise DataError(f"{path}: expected statistics of the features {features!r}, found those of {str(found)!r}")
+    return mean, covariance, int(n)
+
+
+def regions(measures: list[Path], indices: list[int]) -> dict[str, np.ndarray]:
+    """Volumes [N] in mL of all regions that were segmented in the rows `indices`, by SynthSeg's name."""
+    first = read_parquet(measures[0])
+    names = tuple(name for name in first.columns if name in REGIONS)
+    return {name: values.to_numpy(float) / 1000 for name, values in _rows(measures, ("index", *names), indices).items()}
 
 
 def synthetic_table(requests: list[Path], measures: list[Path], indices: list[int]) -> pd.DataFrame:

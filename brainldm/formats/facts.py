@@ -10,7 +10,7 @@ from brainldm.core.covariates import NAMES
 from brainldm.core.grid import Grid
 from brainldm.core.publication import Release
 
-DESCRIBED = tuple(column for column in (*REQUESTED, *MEASURED) if column.name not in ("index", "participant_id", "seed"))
+DESCRIBED = tuple(column for column in (*REQUESTED, *MEASURED) if column.name not in ("index", "participant_id", "seed", "noise_index"))
 PAPER = "https://doi.org/10.1007/978-3-031-18576-2_12"
 SYNTHETIC = "SYNTHETIC: drawn from a latent diffusion model; nobody was scanned"
 NOT_CLINICAL = "For research on methods. Not for clinical use: no volume shows a person, and none may inform the care of one."

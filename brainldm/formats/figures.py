@@ -46,6 +46,12 @@ def strip(volume: np.ndarray, grid: Grid) -> np.ndarray:
     return np.hstack([_padded(picture, height) for picture in pictures])
 
 
+def sheet(volumes: Sequence[np.ndarray], grid: Grid) -> np.ndarray:
+    """A strip per volume, below one another; pixels of about 1 mm whatever the grid."""
+    edge = max(1, round(grid.spacing_mm))
+    return np.kron(np.vstack([strip(volume, grid) for volume in volumes]), np.ones((edge, edge)))
+
+
 def _padded(picture: np.ndarray, height: int) -> np.ndarray:
     above = (height - len(picture)) // 2
     return np.pad(picture, ((above, height - len(picture) - above), (0, 0)))
@@ -95,8 +101,8 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
-def ladder_svg(requested: np.ndarray, measured: np.ndarray, labels: tuple[str, str]) -> str:
-    """Measured against requested value along one ladder."""
+def ladder_svg(requested: np.ndarray, measured: np.ndarray, labels: tuple[str, str], kind: str = "ladder") -> str:
+    """Measured against requested value along one ladder of that kind."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes(3.5, 2.6)
         low, high = _limits(np.concatenate([requested, measured]))
@@ -104,13 +110,30 @@ def ladder_svg(requested: np.ndarray, measured: np.ndarray, labels: tuple[str, s
         axes.plot(requested, measured, color=BLUE, marker="o", label="this brain")
         axes.set(xlim=(low, high), ylim=(low, high), xlabel=labels[0], ylabel=labels[1])
         axes.legend(frameon=False, fontsize=8)
-        return _svg(figure, f"ladder {labels[1]}")
+        return _svg(figure, f"{kind} {labels[1]}")
 
 
-def intervals_svg(rows: Sequence[tuple[str, float, tuple[float, float] | None]], label: str) -> str:
-    """One dot with its interval for each (name, value, interval), values on the horizontal axis."""
+def curve_svg(x: Sequence[float], lines: Sequence[tuple[str, Sequence[float], Sequence[Sequence[float]]]], label: str) -> str:
+    """Values with bands against the number of volumes: (name, values, (low, high) of each), the first blue, the second orange."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes(3.5, 2.6)
+        for (name, values, bounds), colour, marker in zip(lines, (BLUE, ORANGE), ("o", "^"), strict=False):
+            axes.fill_between(x, *np.transpose(bounds), color=colour, alpha=0.2, linewidth=0)
+            axes.plot(x, values, color=colour, marker=marker, label=name)
+        axes.set(xlabel="n of each kind", ylabel=label, ylim=(0, None))
+        axes.set_xscale("log")
+        axes.set_xticks(x, [f"{value:,}" for value in x])
+        axes.minorticks_off()
+        axes.legend(frameon=False, fontsize=8)
+        return _svg(figure, f"{label} against n")
+
+
+def intervals_svg(rows: Sequence[tuple[str, float, tuple[float, float] | None]], label: str, at: float | None = None) -> str:
+    """One dot with its interval for each (name, value, interval), values on the horizontal axis, and a line at `at`."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes(3.5, 0.9 + 0.32 * len(rows))
+        if at is not None:
+            axes.axvline(at, color=INK, linewidth=1, linestyle="--")
         for place, (_, value, interval) in enumerate(rows):
             axes.plot(interval or (value, value), (place, place), color=BLUE, linewidth=3, alpha=0.5)
             axes.plot([value], [place], marker="o", color=BLUE)

@@ -1,11 +1,12 @@
-"""Findings shown to a person: a table, and below it the cause and the remedy of whatever is not well."""
+"""What doctor and plan tell, shown to a person: tables, and below findings the cause and the remedy of whatever is not well."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from brainldm.core.findings import Finding
+from brainldm.core.findings import Finding, size
 
 COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -21,3 +22,29 @@ def show(findings: Iterable[Finding], console: Console) -> None:
         if finding.verdict != "ok":
             console.print(f"\n{finding.verdict}: {finding.check}", style=COLOURS[finding.verdict], soft_wrap=True, markup=False)
             console.print(f"  cause:  {finding.cause}\n  remedy: {finding.remedy}", soft_wrap=True, markup=False, highlight=False)
+
+
+def show_plan(told: dict[str, Any], console: Console) -> None:
+    """Print what `brainldm plan` tells: seconds of the work on a volume, jobs and hours by stage, disk, and the end."""
+    unit = f"{told['hours_of']}-hours"
+    work = Table(
+        "work on a volume", "seconds", "timed on", title=told["device"] + (f", {told['threads']} threads" if told["threads"] else "")
+    )
+    for name, found in told["work"].items():
+        share = found["measured"]
+        work.add_row(name, f"{found['seconds']:.3g}", f"{share:g} at once" if share >= 1 else f"{share:.1%} of one, and extrapolated")
+    stages = Table("stage", "jobs", unit)
+    for stage, count in told["jobs"].items():
+        hours = told["stage_hours"].get(stage)
+        stages.add_row(stage, str(count), "" if hours is None else f"{hours:,.3g}")
+    disk = Table("below results/", "disk, at most")
+    for name, n_bytes in told["disk_bytes"].items():
+        disk.add_row(name, size(n_bytes))
+    console.print(work, stages, disk)
+    rate = f"{told['volumes_per_hour']:.3g} an hour on {told['devices']} device(s)"
+    missing = "" if "preprocess" in told["jobs"] else "; no manifest yet: jobs and disk of the scans are not counted"
+    console.print(
+        f"{told['n_rows']:,} volumes in {told['n_shards']:,} shards, {rate}, "
+        f"{told['hours']:,.3g} {unit}; started now, it ends {told['ends']}, after {told['wall_hours']:,.3g} h{missing}",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip

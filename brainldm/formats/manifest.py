@@ -87,28 +87,30 @@ def _faults(row: Any) -> list[str]:
     sound = {
         "participant_id": (re.fullmatch(ID_PATTERN, str(row.participant_id)), "a name such as sub-0001"),
         "t1w": (not pd.isna(row.t1w), "a path"),
-        "age_years": (0 < _number(row.age_years) <= OLDEST_YEARS, "a number of years"),
+        "age_years": (0 < number(row.age_years) <= OLDEST_YEARS, "a number of years"),
         "sex": (row.sex in SEX_CODES, " or ".join(SEX_CODES)),
         "split": (row.split in SPLITS, " or ".join(SPLITS)),
         "session": (pd.isna(row.session) or re.fullmatch(SESSION_PATTERN, str(row.session)), "a name such as ses-2, or nothing"),
         "ventricles_ml": (_is_volume(row.ventricles_ml), f"mL between 0 and {LARGEST_ML:g}, or nothing"),
         "brain_ml": (_is_volume(row.brain_ml), f"mL between 0 and {LARGEST_ML:g}, or nothing"),
     }
-    return [f"{column}: expected {want}, found {_shown(getattr(row, column))}" for column, (good, want) in sound.items() if not good]
+    return [f"{column}: expected {want}, found {shown(getattr(row, column))}" for column, (good, want) in sound.items() if not good]
 
 
 def _is_volume(value: Any) -> bool:
-    return bool(pd.isna(value)) or 0 < _number(value) <= LARGEST_ML
+    return bool(pd.isna(value)) or 0 < number(value) <= LARGEST_ML
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """As a float; nan for what is none."""
     try:
         return float(value)
     except (ValueError, TypeError):
         return math.nan
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """For an error message."""
     return "nothing" if pd.isna(value) else repr(str(value))
 
 

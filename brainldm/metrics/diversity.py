@@ -1,32 +1,85 @@
-"""How alike the volumes of a set are: both structural similarities over random pairs (Pinaya et al. 2022, Table 1)."""
+"""How alike volumes are: both structural similarities over pairs (Pinaya et al. 2022, Table 1)."""
 
 from collections.abc import Callable
+from itertools import combinations
 
 import numpy as np
 import torch
 from rich.progress import track
 
+from brainldm.metrics import g4r, ssim
 from brainldm.metrics.g4r import g4r_ssim
 from brainldm.metrics.pairs import random_pairs
+from brainldm.metrics.sharpness import sharpness
 from brainldm.metrics.ssim import ms_ssim
-from brainldm.metrics.summary import Entries, mean_of
+from brainldm.metrics.summary import Entries, entry, mean_of, psnr_db
 
 PAIRS_AT_ONCE = 16
+Read = Callable[[np.ndarray], np.ndarray]  # places in a set -> volumes [N,1,I,J,K]; clamped to [0, 1], the similarities' data range
+Arrays = dict[str, np.ndarray]
+Keep = Callable[[str, int, Callable[[range], Arrays]], Arrays]  # runs a function over parts of n items and joins what it returns
+
+
+def at_once(name: str, n: int, make: Callable[[range], Arrays]) -> Arrays:
+    """No parts."""
+    return make(range(n))
 
 
 def diversity(
-    read: Callable[[np.ndarray], np.ndarray], n: int, n_pairs: int, bootstrap: int, seed: int, device: torch.device, kind: str = ""
+    read: Read, n: int, n_pairs: int, bootstrap: int, seed: int, device: torch.device, kind: str = "", sample: int = 0, keep: Keep = at_once
 ) -> Entries:
-    """`ms_ssim` and `g4r_ssim` of a set of n volumes, the keys followed by `_kind`; the interval resamples pairs.
+    """`ms_ssim` and `g4r_ssim` of random pairs of n volumes, the keys followed by `_kind`; the interval resamples pairs.
 
-    `read(places)` gives volumes [N,1,I,J,K]; intensities are clamped to [0, 1], the similarities' data range.
+    `sample` above 1: of all pairs of as many volumes too, as `..._all_pairs`; there the interval resamples volumes.
     """
+    end = f"_{kind}" if kind else ""
     pairs = np.array(random_pairs(n, n, n_pairs, [seed, 53], same=True))
+    found = keep(f"pairs{end}", len(pairs), lambda part: _scores(read, pairs[part], device, f"{kind or 'synthetic'} pairs"))
+    entries = {key: value for name in found for key, value in mean_of(f"{name}{end}", found[name], bootstrap, seed).items()}
+    if min(sample, n) < 2:
+        return entries
+    volumes = np.random.default_rng([seed, 59]).permutation(n)[:sample]
+    places = np.array(list(combinations(range(len(volumes)), 2)))
+    whole = keep(
+        f"all_pairs{end}", len(places), lambda part: _scores(read, volumes[places[part]], device, f"all {kind or 'synthetic'} pairs")
+    )
+    every = [_mean_of_all(f"{name}_all_pairs{end}", whole[name], places, bootstrap, seed) for name in whole]
+    return entries | {key: value for one in every for key, value in one.items()}
+
+
+def scales(shape: tuple[int, int, int]) -> Entries:
+    """`ms_ssim_weights` and `g4r_ssim_weights` of the scales that fit the grid, finest first."""
+    return {"ms_ssim_weights": ssim.scale_weights(shape), "g4r_ssim_weights": g4r.scale_weights(shape)}
+
+
+def _scores(read: Read, pairs: np.ndarray, device: torch.device, title: str) -> Arrays:
     scores = []
-    for start in track(range(0, len(pairs), PAIRS_AT_ONCE), f"{kind or 'synthetic'} pairs"):
+    for start in track(range(0, len(pairs), PAIRS_AT_ONCE), title):
         chunk = pairs[start : start + PAIRS_AT_ONCE]
         x, y = (torch.from_numpy(read(side)).float().clamp(0, 1).to(device) for side in chunk.T)
         scores.append(torch.stack([ms_ssim(x, y), g4r_ssim(x, y)], 1).double().cpu().numpy())
     values = np.concatenate(scores)
-    suffix = f"_{kind}" if kind else ""
-    return {**mean_of(f"ms_ssim{suffix}", values[:, 0], bootstrap, seed), **mean_of(f"g4r_ssim{suffix}", values[:, 1], bootstrap, seed)}
+    return {"ms_ssim": values[:, 0], "g4r_ssim": values[:, 1]}
+
+
+def _mean_of_all(key: str, scores: np.ndarray, places: np.ndarray, bootstrap: int, seed: int) -> Entries:
+    """Mean of the scores of all pairs; a volume that is drawn twice counts twice with every other, and never with itself."""
+    n, generator, means = int(places.max()) + 1, np.random.default_rng([seed, 37]), []
+    for _ in range(bootstrap):
+        drawn = np.bincount(generator.integers(n, size=n), minlength=n)
+        weights = drawn[places[:, 0]] * drawn[places[:, 1]]
+        means.append(np.average(scores, weights=weights) if weights.any() else np.nan)
+    low, high = np.nanpercentile(means, [2.5, 97.5])
+    return entry(key, float(scores.mean()), len(scores), (float(low), float(high)))
+
+
+def reconstruction(images: np.ndarray, read: Read, device: torch.device) -> Arrays:
+    """PSNR (dB) and MS-SSIM of images [N,1,I,J,K] with their originals, and their sharpness, all [N]; one at a time."""
+    found: dict[str, list[np.ndarray]] = {}
+    for place in range(len(images)):
+        image, original = images[[place]].astype(np.float32), read(np.array([place]))
+        alike = ms_ssim(torch.from_numpy(image).to(device), torch.from_numpy(original).to(device)).cpu().numpy()
+        values = (alike, psnr_db(image, original), sharpness(image))
+        for name, value in zip(("autoencoder_ms_ssim", "autoencoder_psnr_db", "sharpness_reconstruction"), values, strict=True):
+            found.setdefault(name, []).append(value)
+    return {name: np.concatenate(values) for name, values in found.items()}

@@ -10,21 +10,21 @@ BLOCK_VALUES = 1 << 26
 
 def nearest_distance(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Euclidean distance of each query [N, D] to its nearest reference [M, D] -> float64 [N]; 0 for an exact copy."""
-    return nearest_reference(queries, references)[0]
+    return nearest_references(queries, references)[0][:, 0]
 
 
-def nearest_reference(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance [N] of each query [N, D] to its nearest reference [M, D], and which one that is, int [N]."""
-    if not len(queries) or not len(references):
-        raise DataError(f"nearest distance: expected queries and references, found {len(queries)} and {len(references)}")
+def nearest_references(queries: np.ndarray, references: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Distances [N, k] of each query [N, D] to its k nearest references [M, D], nearest first, and which they are, int [N, k]."""
+    if not len(queries) or len(references) < k:
+        raise DataError(f"nearest distance: expected queries and at least {k} references, found {len(queries)} and {len(references)}")
     size = max(1, CHUNK_VALUES // max(references.shape))
-    parts = [_nearest(np.asarray(queries[first : first + size], dtype=np.float64), references) for first in range(0, len(queries), size)]
+    parts = [_nearest(np.asarray(queries[first : first + size], dtype=np.float64), references, k) for first in range(0, len(queries), size)]
     distances, which = zip(*parts, strict=True)
     return np.concatenate(distances), np.concatenate(which)
 
 
-def _nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The product finds which reference is nearest; the distance itself is taken from the difference, free of its round-off.
+def _nearest(queries: np.ndarray, references: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The product finds which references are nearest; the distances are taken from the differences, free of its round-off.
 
     References are taken some at a time, so that only those become float64.
     """
@@ -33,8 +33,11 @@ def _nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, n
     for first in range(0, len(references), size):
         block = np.asarray(references[first : first + size], dtype=np.float64)
         scores.append(np.sum(block**2, axis=1) - 2 * queries @ block.T)
-    which = np.argmin(np.concatenate(scores, axis=1), axis=1)
-    return np.linalg.norm(queries - np.asarray(references[which], dtype=np.float64), axis=1), which
+    which = np.argpartition(np.concatenate(scores, axis=1), k - 1, axis=1)[:, :k]
+    columns = [np.linalg.norm(queries - np.asarray(references[chosen], dtype=np.float64), axis=1) for chosen in which.T]
+    distances = np.stack(columns, axis=1)
+    order = np.argsort(distances, axis=1)
+    return np.take_along_axis(distances, order, 1), np.take_along_axis(which, order, 1)
 
 
 def nearest_train_ratio(synthetic: np.ndarray, held_out: np.ndarray) -> float:

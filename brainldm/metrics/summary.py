@@ -1,17 +1,15 @@
 """The entries of report.json: every figure beside its n, and its interval where one makes sense."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from brainldm.metrics.agreement import agreement
-from brainldm.metrics.frechet import frechet_distance
 from brainldm.metrics.nearest import nearest_train_ratio
 
 Entries = dict[str, Any]
-FID_DRAWS = 20
 
 
 def entry(key: str, value: float, n: int, interval: tuple[float, float] | None = None) -> Entries:
@@ -39,34 +37,17 @@ def obedience(name: str, unit: str, requested: np.ndarray, measured: np.ndarray,
     }
 
 
-def fid(real: np.ndarray, synthetic: np.ndarray, seed: int) -> Entries:
-    """`fid` and `fid_real` of features [N, D], both between sets of one size n, because the distance falls with n.
-
-    Real scans are split at random into two halves; one is compared with the other (`fid_real`) and with as many synthetic volumes
-    (`fid`). Mean and 2.5th to 97.5th percentile over FID_DRAWS such draws.
-    """
-    n = min(len(real) // 2, len(synthetic))
-    generator = np.random.default_rng([seed, 31])
-    own, other = [], []
-    for _ in range(FID_DRAWS):
-        scans, volumes = generator.permutation(len(real)), generator.permutation(len(synthetic))
-        reference = real[scans[:n]]
-        own.append(frechet_distance(synthetic[volumes[:n]], reference))
-        other.append(frechet_distance(real[scans[n : 2 * n]], reference))
-    return {**entry("fid", *_spread(own, n)), **entry("fid_real", *_spread(other, n)), "fid_draws": FID_DRAWS}
-
-
-def _spread(values: Sequence[float], n: int) -> tuple[float, int, tuple[float, float]]:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(np.mean(values)), n, (float(low), float(high))
-
-
 def mean_of(key: str, values: np.ndarray, bootstrap: int, seed: int) -> Entries:
     """Mean of values [N] with the percentile interval of `bootstrap` resamples."""
     generator = np.random.default_rng([seed, 37])
     means = [values[generator.integers(len(values), size=len(values))].mean() for _ in range(bootstrap)]
     low, high = np.percentile(means, [2.5, 97.5])
     return entry(key, float(values.mean()), len(values), (float(low), float(high)))
+
+
+def means_of(sets: Mapping[str, np.ndarray], bootstrap: int, seed: int) -> Entries:
+    """`mean_of` of several sets of values, by key."""
+    return {key: value for name, values in sets.items() for key, value in mean_of(name, values, bootstrap, seed).items()}
 
 
 def nearness(synthetic: np.ndarray, held_out: np.ndarray, bootstrap: int, seed: int) -> Entries:

@@ -55,6 +55,11 @@ class Autoencoder(nn.Module):
         self.where_encoded = nn.Parameter(torch.randn(1, places, *(side // self.fold for side in spec["shape"])))
         self.where_decoded = nn.Parameter(torch.randn(1, places, *self.latent_shape(spec["shape"])[1:]))
 
+    @property
+    def grid(self) -> Grid:
+        """Where the volumes lie."""
+        return Grid.model_validate({name: self.spec[name] for name in Grid.model_fields})
+
     def standardise(self, mean: np.ndarray, spread: float) -> None:
         """Code differences from `mean` [I,J,K] in units of `spread` from now on."""
         self.mean.copy_(torch.from_numpy(mean))

@@ -9,84 +9,124 @@ import torch
 from lightning_fabric import Fabric
 from rich.progress import track
 
-from brainldm.core.config import Sampling
+from brainldm.core.config import Evaluate, Sampling
 from brainldm.core.covariates import NAMES
+from brainldm.core.files import sha256
 from brainldm.core.grid import Grid
-from brainldm.models import age, autoencoder, diffusion, ruler
-from brainldm.models.noise import row_noise
+from brainldm.core.labels import columns_mm3
+from brainldm.models import age, autoencoder, diffusion, medicalnet, ruler
+from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.ruler import Ruler, volumes_ml
 from brainldm.models.sampling import sample_volumes
 
 PERCENTILES = (2, 98)  # of the training scans: where a ladder begins and ends
+WITHIN = ("ventricles_ml", "age_years")
+BEYOND = {"ventricles_ml": (-0.5, 0.0, 1.0, 1.5, 1.9), "brain_ml": (-0.5, -0.3, -0.1, 0.5)}  # paper, Fig. 4, and anchors within
 Arrays = dict[str, np.ndarray]
 Read = Callable[[range], np.ndarray]  # places in a set -> images or latents
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Networks on one device, and the number of volumes that pass through them at once."""
+    """Networks on one device, the features of FID and their name, and the number of volumes that pass through at once."""
 
     ruler: Ruler
     age: age.AgeModel
     autoencoder: autoencoder.Autoencoder
     diffusion: diffusion.Diffusion
+    embed: Callable[[torch.Tensor], np.ndarray]
+    features_name: str
     device: torch.device
     batch_size: int
 
-    def describe(self, read: Read, n: int, title: str) -> Arrays:
-        """Of n images [N,1,I,J,K]: the age model's `features` [N,D] and `age_predicted_years` [N]."""
-        return self._over(read, n, title, self._description)
+    def describe(self, read: Read, part: range, title: str, also: Callable[[np.ndarray], Arrays]) -> Arrays:
+        """Of the images [N,1,I,J,K] of a part: `features` of FID [N,D], `age_predicted_years` [N], latent means `mu` [N,C*i*j*k].
 
-    def encode(self, read: Read, n: int, title: str) -> Arrays:
-        """As `describe`, and the latent means `mu` [N,C*i*j*k]."""
-        return self._over(
-            read, n, title, lambda images: self._description(images) | {"mu": _numpy(self.autoencoder.encode(images)[0].flatten(1))}
-        )
+        `also(images)` adds arrays of its own.
+        """
+        return self._over(read, part, title, lambda images: self._description(images) | also(_numpy(images)))
+
+    def regions(self, read: Read, n: int, title: str) -> Arrays:
+        """Of n images [N,1,I,J,K]: the volume [N] in mL of every region, by SynthSeg's name."""
+        columns = self._over(read, range(n), title, lambda images: columns_mm3(self.ruler.segment(images).label_ml))
+        return {name: mm3 / 1000 for name, mm3 in columns.items()}
 
     def reconstruct(self, read: Read, n: int, title: str) -> Arrays:
         """Of n latent means [N,C,i,j,k]: `images` [N,1,I,J,K] in [0, 1] as float16, and their `ventricles_ml` [N]."""
-        return self._over(read, n, title, self._reconstruction)
+        return self._over(read, range(n), title, self._reconstruction)
 
-    def ladder(self, name: str, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> Arrays:
-        """One brain with one covariate moved (Pinaya et al. 2022, Fig. 2): `requested` and `measured` [S], `images` [S,I,J,K].
+    @torch.inference_mode()
+    def decode(self, mu: np.ndarray) -> np.ndarray:
+        """Latent means [N,C,i,j,k] to images [N,1,I,J,K] in [0, 1], float32."""
+        return _numpy(self.autoencoder.decode(torch.from_numpy(mu).float().to(self.device)).clamp(0, 1).float())
 
-        `name` is ventricles_ml or age_years, training covariates are [N,4], `key` is (seed, row index) of the noise that all volumes
-        start from. One volume at a time, because the decoder is dear in memory.
+    def ladder(self, name: str, rows: np.ndarray, key: tuple[int, int], how: Sampling) -> Arrays:
+        """One brain with one covariate moved (Pinaya et al. 2022, Figs. 2 and 4): `requested` and `measured` [S], `images` [S,I,J,K].
+
+        `name` is the covariate that moves in rows [S,4], `key` is (seed, row index) of the noise that all volumes start from. One
+        volume at a time, because the decoder is dear in memory.
         """
-        rows = ladder_rows(training, name, n_steps)
         noise = row_noise(*key, self.diffusion.latent_shape)[None]
-        images = torch.cat([sample_volumes(self.diffusion, self.autoencoder, row[None], noise, how) for row in rows]).float()
+        fresh = fresh_noise([key], self.diffusion.latent_shape)
+        images = torch.cat([sample_volumes(self.diffusion, self.autoencoder, row[None], noise, how, fresh) for row in rows]).float()
         measured = self.age.predict(images) if name == "age_years" else volumes_ml(self.ruler, images)[name]
         return {"requested": rows[:, NAMES.index(name)], "measured": measured, "images": _numpy(images[:, 0])}
 
+    def ladders(self, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> dict[str, Arrays]:
+        """`ladder_NAME` within the range of training covariates [N,4], `beyond_NAME` outside it; arguments as of `ladder`."""
+        within = {f"ladder_{name}": (name, ladder_rows(training, name, n_steps)) for name in WITHIN}
+        beyond = {f"beyond_{name}": (name, self.beyond(training, name)) for name in BEYOND}
+        return {title: self.ladder(name, rows, key, how) for title, (name, rows) in (within | beyond).items()}
+
+    def beyond(self, training: np.ndarray, name: str) -> np.ndarray:
+        """Covariates [S,4] that leave the training range as far as the paper's: its BEYOND values of `name` in min-max units."""
+        rows = ladder_rows(training, name, len(BEYOND[name]))
+        column, ranges = NAMES.index(name), self.diffusion.ranges
+        rows[:, column] = ranges.low[column] + np.array(BEYOND[name]) * (ranges.high[column] - ranges.low[column])
+        return rows
+
     def _description(self, images: torch.Tensor) -> Arrays:
-        return {"features": self.age.features(images), "age_predicted_years": self.age.predict(images)}
+        mu = _numpy(self.autoencoder.encode(images)[0].flatten(1).half())
+        return {"features": self.embed(images).astype(np.float32), "age_predicted_years": self.age.predict(images), "mu": mu}
 
     def _reconstruction(self, mu: torch.Tensor) -> Arrays:
         images = self.autoencoder.decode(mu).clamp(0, 1)
         return {"images": _numpy(images.half()), "ventricles_ml": volumes_ml(self.ruler, images)["ventricles_ml"]}
 
-    def _over(self, read: Read, n: int, title: str, ask: Callable[[torch.Tensor], Arrays]) -> Arrays:
+    def _over(self, read: Read, part: range, title: str, ask: Callable[[torch.Tensor], Arrays]) -> Arrays:
         parts = []
         with torch.inference_mode():
-            for start in track(range(0, n, self.batch_size), title):
-                values = read(range(start, min(start + self.batch_size, n)))
+            for start in track(range(part.start, part.stop, self.batch_size), title):
+                values = read(range(start, min(start + self.batch_size, part.stop)))
                 parts.append(ask(torch.from_numpy(values).to(self.device)))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def load(
-    ruler_path: Path, age_path: Path, autoencoder_path: Path, diffusion_path: Path, grid: Grid, fabric: Fabric, batch_size: int
+    ruler_path: Path, age_path: Path, autoencoder_path: Path, diffusion_path: Path, grid: Grid, fabric: Fabric, options: Evaluate
 ) -> Panel:
-    """Load all four onto the fabric's device."""
+    """Load all four, and what makes the features of FID, onto the fabric's device."""
+    years = age.load(age_path).to(fabric.device)
     return Panel(
         ruler.load(ruler_path, grid, fabric),
-        age.load(age_path).to(fabric.device),
+        years,
         autoencoder.load(autoencoder_path).to(fabric.device),
         diffusion.load(diffusion_path).to(fabric.device),
+        *_embedding(options.features, years, age_path, fabric.device),
         fabric.device,
-        batch_size,
+        options.batch_size,
     )
+
+
+def _embedding(
+    features: str, years: age.AgeModel, age_path: Path, device: torch.device
+) -> tuple[Callable[[torch.Tensor], np.ndarray], str]:
+    """What turns images [N,1,I,J,K] into features [N,D], and a name that says which weights made them."""
+    if features == "age":
+        return years.features, f"age model, last block, mean over space; weights {sha256(age_path)[:12]}"
+    network = medicalnet.load(Path(features)).to(device)
+    name = f"MedicalNet {Path(features).name}, layer 4, mean over space; weights {sha256(Path(features))[:12]}"
+    return lambda images: _numpy(network.features(images)[-1].mean((2, 3, 4))), name
 
 
 def ladder_rows(training: np.ndarray, name: str, n_steps: int) -> np.ndarray:

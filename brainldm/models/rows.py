@@ -16,13 +16,13 @@ from lightning_fabric import Fabric
 from brainldm.core.config import Generate
 from brainldm.core.covariates import covariate_array
 from brainldm.core.errors import DataError
-from brainldm.models import autoencoder, diffusion
-from brainldm.models.noise import row_noise
+from brainldm.models import autoencoder, diffusion, fast
+from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.sampling import sample_latents
 
 
 class Networks(NamedTuple):
-    """What makes rows, on the device of the fabric, in its precision."""
+    """What makes rows, rewritten for sampling (models.fast), on the device of the fabric."""
 
     diffusion: diffusion.Diffusion
     autoencoder: autoencoder.Autoencoder
@@ -46,6 +46,7 @@ def load(autoencoder_model: Path, diffusion_model: Path, fabric: Fabric, how: Ge
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
     networks.diffusion.to(fabric.device)
     networks.autoencoder.to(fabric.device)
+    fast.prepare(networks.diffusion, networks.autoencoder, fast.compute_dtype(fabric), compiled=how.compile)
     return networks
 
 
@@ -64,8 +65,7 @@ def decode(networks: Networks, latent: np.ndarray, slope: float, name: str) -> n
 
     They are quantised and put into Fortran order on the device, where that costs nothing, so that half the bytes are copied.
     """
-    with networks.fabric.autocast():
-        image = networks.autoencoder.decode(torch.from_numpy(latent).to(networks.fabric.device).float()[None])[0, 0].float()
+    image = networks.autoencoder.decode(torch.from_numpy(latent).to(networks.fabric.device).float()[None])[0, 0].float()
     if not torch.isfinite(image).all():
         raise DataError(f"{name}: expected finite intensities, found others; the weights are damaged, or need precision: 32-true")
     counts = (image / slope).round().clamp(-32768, 32767).to(torch.int16)
@@ -75,8 +75,7 @@ def decode(networks: Networks, latent: np.ndarray, slope: float, name: str) -> n
 @torch.inference_mode()
 def _sample(networks: Networks, batch: Any, how: Generate) -> np.ndarray:
     """Latents float16 [N,C,i,j,k] of a full batch. Rows that share a noise_index, where there is one, start from the same noise."""
-    keys = zip(batch["seed"], batch.get("noise_index", batch["index"]), strict=True)
-    noise = torch.stack([row_noise(int(seed), int(index), networks.diffusion.latent_shape) for seed, index in keys])
-    with networks.fabric.autocast():
-        latents = sample_latents(networks.diffusion, covariate_array(batch), noise, how)
-    return latents.half().cpu().numpy()
+    shape, indices = networks.diffusion.latent_shape, batch.get("noise_index", batch["index"])
+    keys = [(int(seed), int(index)) for seed, index in zip(batch["seed"], indices, strict=True)]
+    noise = torch.stack([row_noise(*key, shape) for key in keys])
+    return sample_latents(networks.diffusion, covariate_array(batch), noise, how, fresh_noise(keys, shape)).half().cpu().numpy()

@@ -2,29 +2,27 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import pandas as pd
-import torch
 import typer
 
 from brainldm.core import paper
-from brainldm.core.config import Evaluate, Given, read_section
+from brainldm.core.config import Evaluate, read_section
 from brainldm.core.covariates import covariate_array
-from brainldm.formats import evaluation
-from brainldm.formats.shard_set import ShardSet
-from brainldm.formats.volumes import VolumeSet
-from brainldm.metrics import g4r, ssim, summary
-from brainldm.metrics.diversity import diversity
-from brainldm.metrics.nearest import nearest_distance, nearest_reference
+from brainldm.core.files import sha256
+from brainldm.formats import evaluation, parts
+from brainldm.metrics import anatomy, audit, conditioning, fidelity, frechet, summary
+from brainldm.metrics.diversity import diversity, reconstruction, scales
+from brainldm.metrics.sharpness import sharpness
+from brainldm.metrics.summary import Entries
+from brainldm.metrics.verdicts import verdicts
 from brainldm.models import latents as cache
 from brainldm.models import panel
 from brainldm.models.training import make_fabric
 
 RECONSTRUCTED = 128  # held-out scans at most that pass through the autoencoder; all are kept in memory
-EMBEDDED = "the embedded demo population (deformed copies of the MNI152 template, no scans of people)"
-FID_FEATURES = "age model, last block, mean over space"
+SEGMENTED = 1000  # real scans at most whose regions are measured
 
 
 def main(
@@ -38,83 +36,85 @@ def main(
     age: Annotated[Path, typer.Option(help="age model checkpoint")],
     autoencoder: Annotated[Path, typer.Option(help="autoencoder checkpoint")],
     diffusion: Annotated[Path, typer.Option(help="diffusion checkpoint")],
-    out: Annotated[Path, typer.Option(help="report.json to write; a table and pictures go beside it")],
+    out: Annotated[Path, typer.Option(help="report.json to write; a table, reference statistics and pictures go beside it")],
     truth: Annotated[Path | None, typer.Option(help="true volumes, of the embedded population")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
-    """Volumes stream from their files; every random choice follows from the seed."""
+    """Volumes stream from their files; every random choice follows from the seed; a run that is killed goes on where it was."""
     given = read_section(section, "evaluate")
-    options, fabric = given.own(Evaluate), make_fabric(device, given.precision, given.seed)
-    nets = panel.load(segmenter, age, autoencoder, diffusion, given.grid, fabric, options.batch_size)
-    real, synthetic = VolumeSet(covariates, given.grid), ShardSet(shard, given.grid)
-    means = cache.load(latents, real.table["participant_id"].tolist()).means()
-    table = evaluation.synthetic_table(request, measure, synthetic.indices)
-    train, held_out = (np.flatnonzero(real.table["split"] == split) for split in ("train", "test"))
-    held_out = np.random.default_rng([given.seed, 61]).permutation(held_out)
-    ours = nets.encode(synthetic.batch, len(synthetic), "synthetic volumes")
-    theirs = nets.describe(real.batch, len(real), "real scans")
-    ages = {"true": real.table["age_years"].to_numpy()[held_out], "predicted": theirs["age_predicted_years"][held_out]}
-    flat = means.reshape(len(means), -1)
-    (distance, neighbour), from_held_out = nearest_reference(ours["mu"], flat[train]), nearest_distance(flat[held_out], flat[train])
+    options, fabric, seed = given.own(Evaluate), make_fabric(device, given.precision, given.seed), given.seed
+    nets = panel.load(segmenter, age, autoencoder, diffusion, given.grid, fabric, options)
+    sets = evaluation.gather(covariates, request, shard, measure, given.grid, seed)
+    means = cache.load(latents, sets.real.table["participant_id"].tolist()).means()
+    made_from = [sha256(path) for path in (section, covariates, latents, *request, *shard, *measure, age, autoencoder)]
+    keep = parts.Parts(out.parent / "work", cache.fingerprint(made_from, nets.features_name))
+    ours, theirs, copies = _look(nets, sets, means, options, seed, keep)
+    train, held_out = (sets.real.table.iloc[places] for places in (sets.train, sets.held_out))
+    ages = {"true": held_out["age_years"].to_numpy(), "predicted": theirs["age_predicted_years"][sets.held_out]}
     report = {
-        "population": EMBEDDED if truth else "the scans of the manifest",
-        "resolution": f"{' x '.join(map(str, given.grid.shape))} voxels of {given.grid.spacing_mm:g} mm",
-        "n_synthetic": len(synthetic),
-        **_control(table, ages, real.table.iloc[held_out], truth, given),
-        **summary.fid(theirs["features"], ours["features"], given.seed),
-        "fid_features": FID_FEATURES,
-        **_likeness(nets, real, synthetic, means, held_out[:RECONSTRUCTED], given),
-        **summary.nearness(distance, from_held_out, options.bootstrap, given.seed),
+        **evaluation.heading(sets, embedded=truth is not None),
+        **conditioning.conditioning(sets.table, ages, options.bootstrap, seed),
+        **(conditioning.ruler(evaluation.true_volumes(truth, held_out), options.bootstrap, seed) if truth else {}),
+        **_features(ours["features"], theirs["features"], nets.features_name, options.reference, out, seed),
+        **summary.means_of({"sharpness": ours["sharpness"], "sharpness_real": theirs["sharpness"][sets.held_out]}, options.bootstrap, seed),
+        **_likeness(nets, sets, means, options, seed, keep),
+        **copies,
+        "tables": {**conditioning.tables(sets.table, train), "anatomy": _anatomy(nets, sets, measure, seed)},
         "paper": paper.block(),
     }
-    volumes, shown = evaluation.pictures(
-        real, synthetic, table, held_out, (train[neighbour], distance / np.median(from_held_out)), given.seed
-    )
-    people, key = covariate_array(real.table.iloc[train]), (int(table["seed"][0]), int(table["index"][0]))
-    for name in ("ventricles_ml", "age_years"):
-        ladder = nets.ladder(name, people, options.ladder_steps, key, synthetic.sampling)
-        volumes[f"ladder_{name}"] = ladder.pop("images")
-        shown[f"ladder_{name}"] = ladder
-    evaluation.write(out, evaluation.Evaluation(report, table, volumes, {**shown, "held_out_ages": ages}))
+    report["verdicts"] = verdicts(report)
+    ladders = nets.ladders(covariate_array(train), options.ladder_steps, sets.first_row, sets.synthetic.sampling)
+    volumes, shown = evaluation.pictures(sets, ours["copied"], ours["copy_score"], ladders, seed)
+    evaluation.write(out, evaluation.Evaluation(report, sets.table, volumes, {**shown, "held_out_ages": ages}))
+    keep.forget()
 
 
-def _control(table: pd.DataFrame, ages: dict[str, np.ndarray], held_out: pd.DataFrame, truth: Path | None, given: Given) -> dict[str, Any]:
-    """Requested against measured; and how right the rulers are: the age model, and where the truth is known, the segmenter."""
-    obey = partial(summary.obedience, bootstrap=given.own(Evaluate).bootstrap, seed=given.seed)
-    entries = {
-        **obey("ventricles", "ml", table["ventricles_ml"], table["measured_ventricles_ml"]),
-        **obey("brain", "ml", table["brain_ml"], table["measured_brain_ml"]),
-        **obey("age", "years", table["age_years"], table["age_predicted_years"]),
-        **obey("age", "years", ages["true"], ages["predicted"], kind="real"),
-        **summary.entry("qc_pass_fraction", table["qc_pass"].mean(), len(table)),
+def _look(nets: panel.Panel, sets: evaluation.Sets, means: np.ndarray, options: Evaluate, seed: int, keep: parts.Parts) -> list[Entries]:
+    """What synthetic and real volumes are like, and the privacy audit, for which copies of training scans are hidden among the former."""
+    spacing_mm = sets.real.grid.spacing_mm
+    look = partial(nets.describe, also=lambda images: {"image": audit.low_resolution(images, spacing_mm), "sharpness": sharpness(images)})
+    theirs = keep("real", len(sets.real), lambda part: look(sets.real.batch, part, "real scans"))
+    features = {"mu": means.reshape(len(means), -1), "image": theirs["image"]}
+    detector = audit.detector({name: audit.Space(values[sets.train], values[sets.held_out]) for name, values in features.items()})
+    generator = np.random.default_rng([seed, 71])
+    chosen = generator.permutation(sets.train)[: options.planted_copies]
+    copies = {
+        "altered": lambda places: audit.altered(sets.real.batch(chosen[places]), spacing_mm, generator),
+        "decoded": lambda places: nets.decode(means[chosen[places]]),
     }
-    if truth is None:
-        return entries
-    known = evaluation.true_volumes(truth, held_out)
-    return {**entries, **obey("segmenter_ventricles", "ml", known["true_ventricles_ml"], known["ventricles_ml"])}
+    planted = {kind: detector(look(read, range(len(chosen)), f"{kind} copies")) for kind, read in copies.items()}
+    ours = keep("synthetic", len(sets.synthetic), lambda part: detector(look(sets.synthetic.batch, part, "synthetic volumes")))
+    return [ours, theirs, audit.conduct(detector, ours, planted, options, seed)]
 
 
-def _likeness(
-    nets: panel.Panel, real: VolumeSet, synthetic: ShardSet, means: np.ndarray, sample: np.ndarray, given: Given
-) -> dict[str, Any]:
-    """How alike volumes of a set are; and what of it the autoencoder's blur explains, on the sample of held-out scans."""
-    options, shape = given.own(Evaluate), given.grid.shape
-    alike = partial(diversity, n_pairs=options.ssim_pairs, bootstrap=options.bootstrap, seed=given.seed, device=nets.device)
+def _features(ours: np.ndarray, theirs: np.ndarray, name: str, reference: str | None, out: Path, seed: int) -> Entries:
+    """FID and its companions; the real scans' statistics are written for others, and those of others read."""
+    evaluation.write_reference(out.with_name("reference.npz"), *frechet.moments(theirs), name)
+    entries = fidelity.against_reference(evaluation.read_reference(Path(reference), name), ours, seed) if reference else {}
+    return {**fidelity.fidelity(theirs, ours, seed), **entries, "fid_features": name}
+
+
+def _likeness(nets: panel.Panel, sets: evaluation.Sets, means: np.ndarray, options: Evaluate, seed: int, keep: parts.Parts) -> Entries:
+    """How alike the volumes of a set are; and what of it the autoencoder's blur explains, on a sample of held-out scans."""
+    sample = sets.held_out[:RECONSTRUCTED]
     again = nets.reconstruct(lambda places: means[sample[places]].astype(np.float32), len(sample), "reconstructions")
-    original_ml = real.table["ventricles_ml"].to_numpy()[sample]
+    alike = partial(diversity, n_pairs=options.ssim_pairs, bootstrap=options.bootstrap, seed=seed, device=nets.device)
+    alike = partial(alike, sample=options.ssim_sample, keep=keep)
+    original_ml = sets.real.table["ventricles_ml"].to_numpy()[sample]
+    rebuilt = reconstruction(again["images"], lambda places: sets.real.batch(sample[places]), nets.device)
     return {
-        "ms_ssim_weights": ssim.scale_weights(shape),
-        "g4r_ssim_weights": g4r.scale_weights(shape),
-        **alike(synthetic.batch, len(synthetic)),
-        **alike(real.batch, len(real), kind="real"),
+        **scales(sets.real.grid.shape),
+        **alike(sets.synthetic.batch, len(sets.synthetic)),
+        **alike(sets.real.batch, len(sets.real), kind="real"),
         **alike(lambda places: again["images"][places], len(sample), kind="reconstruction"),
-        **summary.mean_of("autoencoder_psnr_db", summary.psnr_db(again["images"], real.batch(sample)), options.bootstrap, given.seed),
-        **summary.mean_of("autoencoder_ms_ssim", _ms_ssim(again["images"], real.batch(sample), nets.device), options.bootstrap, given.seed),
-        **summary.obedience("autoencoder_ventricles", "ml", original_ml, again["ventricles_ml"], options.bootstrap, given.seed),
+        **summary.means_of(rebuilt, options.bootstrap, seed),
+        **summary.obedience("autoencoder_ventricles", "ml", original_ml, again["ventricles_ml"], options.bootstrap, seed),
     }
 
 
-def _ms_ssim(images: np.ndarray, references: np.ndarray, device: torch.device) -> np.ndarray:
-    """MS-SSIM [N] of images [N,1,I,J,K] with their references; one at a time on the device."""
-    pairs = zip(torch.from_numpy(images).split(1), torch.from_numpy(references).split(1), strict=True)
-    return np.concatenate([ssim.ms_ssim(x.to(device), y.to(device)).cpu().numpy() for x, y in pairs])
+def _anatomy(nets: panel.Panel, sets: evaluation.Sets, measure: list[Path], seed: int) -> Entries:
+    """Region by region, on a sample of the real scans."""
+    chosen = np.random.default_rng([seed, 73]).permutation(len(sets.real))[:SEGMENTED]
+    theirs = nets.regions(lambda places: sets.real.batch(chosen[places]), len(chosen), "regions of real scans")
+    ours = evaluation.regions(measure, sets.synthetic.indices)
+    return anatomy.regions(theirs, ours, sets.real.table.iloc[chosen], sets.table)

@@ -11,7 +11,14 @@ import typer
 from brainldm.core.config import read_section
 from brainldm.core.errors import DataError
 from brainldm.core.files import sha256, write_text
-from brainldm.formats import chapters, evaluation, html, scan_sheet
+from brainldm.formats import chapters, evaluation, html, scan_sheet, scores
+
+LADDERS = (
+    ("ladder", "ventricles_ml", "ventricular volume (mL)"),
+    ("ladder", "age_years", "age (years)"),
+    ("beyond", "ventricles_ml", "ventricular volume (mL)"),
+    ("beyond", "brain_ml", "brain volume (mL)"),
+)
 
 
 def main(
@@ -30,12 +37,15 @@ def main(
             f"{found.report['n_synthetic']:,} synthetic T1-weighted volumes of {found.report['resolution']}, after Pinaya et al. 2022."
         ),
         chapters.headline(found.report),
+        scores.verdicts(found.report),
         chapters.contact_sheet(found, grid, given.seed),
         chapters.obedience(found),
-        chapters.ladder(found, "ventricles_ml", "ventricular volume (mL)", grid),
-        chapters.ladder(found, "age_years", "age (years)", grid),
-        chapters.diversity(found.report),
-        chapters.copies(found, grid),
+        *(chapters.ladder(found, *which, grid) for which in LADDERS),
+        scores.features(found.report),
+        scores.diversity(found.report),
+        scores.anatomy(found.report),
+        scores.coverage(found.report),
+        scores.copies(found, grid),
         chapters.failures(found, grid),
         scan_sheet.chapter(scan_sheet.read_batches(qc), grid, given.seed),
         chapters.story(),

@@ -36,6 +36,7 @@ def test_shipped_configurations_are_valid(path):
         ({"cohort__n_subject": 3}, ["cohort.n_subject", "unknown key", "n_subjects"]),
         ({"sed": 1}, ["sed", "unknown key", "seed"]),
         ({"generate__steps": "many"}, ["generate.steps", "integer", "many"]),
+        ({"generate__sampler": "unipc", "generate__eta": 0.5}, ["generate", "eta is of the sampler ddim", "unipc"]),
         ({"grid__spacing_mm": -1}, ["grid.spacing_mm", "greater than 0"]),
         ({"source__kind": "manifest"}, ["source", "manifest"]),
         ({"train_diffusion__prediction": "x0"}, ["train_diffusion.prediction", "epsilon"]),

@@ -12,6 +12,7 @@ from brainldm.formats.nifti import encode_volume, quantise, voxel_sha256, write_
 from brainldm.formats.shard_set import ShardSet
 from brainldm.formats.tables import write_parquet, write_tsv
 from brainldm.formats.volumes import VolumeSet
+from brainldm.metrics import frechet
 
 GRID = Grid(shape=(8, 10, 8), spacing_mm=20.0, center_mm=(0, -17, 6))
 
@@ -40,6 +41,7 @@ def _tables(folder: Path, name: str) -> tuple[Path, Path]:
         "sex": "F",
         "ventricles_ml": 30.0 + indices,
         "brain_ml": 1200.0,
+        "in_support": True,
     }
     measured = {
         "index": indices,
@@ -47,6 +49,8 @@ def _tables(folder: Path, name: str) -> tuple[Path, Path]:
         "brain_ml": 1210.0,
         "icv_ml": 1500.0,
         "age_predicted_years": 51.0 + indices,
+        "left thalamus": 1000.0 * indices,
+        "total intracranial": 1.5e6,
         "qc_pass": indices != 4,
         "qc_reason": np.where(indices == 4, "empty", ""),
     }
@@ -91,6 +95,26 @@ def test_the_table_joins_requested_and_measured_by_row(tmp_path: Path) -> None:
         evaluation.synthetic_table(list(requests), list(measures), [4, 5, 6])
 
 
+def test_regions_are_read_by_row_in_ml(tmp_path: Path) -> None:
+    measures = [_tables(tmp_path, name)[1] for name in ("000003-000004", "000000-000002")]
+    found = evaluation.regions(measures, [0, 1, 2, 3, 4])
+    assert found["left thalamus"].tolist() == [0, 1, 2, 3, 4]
+    assert set(found) == {"left thalamus", "total intracranial"}
+
+
+def test_reference_statistics_come_back_and_those_of_other_features_are_refused(tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    real, synthetic = generator.standard_normal((50, 6)), generator.standard_normal((40, 6)) + 0.5
+    evaluation.write_reference(tmp_path / "reference.npz", *frechet.moments(real), "planted")
+    other = frechet.from_moments(*evaluation.read_reference(tmp_path / "reference.npz", "planted"))
+    assert other.n == 50
+    assert frechet.distance(other, frechet.fit(synthetic)) == pytest.approx(frechet.frechet_distance(real, synthetic), abs=1e-9)
+    with pytest.raises(DataError, match="found those of 'planted'"):
+        evaluation.read_reference(tmp_path / "reference.npz", "another network")
+    with pytest.raises(DataError, match="none that can be read"):
+        evaluation.read_reference(tmp_path / "none.npz", "planted")
+
+
 def test_true_volumes_are_joined_by_participant(tmp_path: Path) -> None:
     scans = _real(tmp_path).table
     truth = pd.DataFrame({"participant_id": ["sub-0003", "sub-0001", "sub-0099"], "ventricles_ml": [3.0, 1.0, 9.0]})
@@ -104,18 +128,26 @@ def test_true_volumes_are_joined_by_participant(tmp_path: Path) -> None:
 
 
 def test_pictures_show_failures_first_and_the_nearest_with_their_neighbours(tmp_path: Path) -> None:
-    table = evaluation.synthetic_table(*([path] for path in _tables(tmp_path, "000000-000004")), [0, 1, 2, 3, 4])
-    synthetic, real = ShardSet([_shard(tmp_path, "000000-000004")], GRID), _real(tmp_path)
-    neighbour, ratio = np.array([0, 2, 4, 0, 2]), np.array([1.0, 0.9, 0.2, 1.1, 0.8])
-    volumes, shown = evaluation.pictures(real, synthetic, table, np.array([5, 1, 3]), (neighbour, ratio), seed=1)
+    request, measure = _tables(tmp_path, "000000-000004")
+    _real(tmp_path)
+    shard = _shard(tmp_path, "000000-000004")
+    sets = evaluation.gather(tmp_path / "covariates.tsv", [request], [shard], [measure], GRID, seed=1)
+    assert sets.train.tolist() == [0, 2, 4]
+    assert sorted(sets.held_out) == [1, 3, 5]
+    copied, score = np.array([0, 1, 2, 0, 1]), np.array([1.0, 0.9, 0.2, 1.1, 0.8])
+    volumes, shown = evaluation.pictures(
+        sets, copied, score, {"ladder_x": {"images": np.zeros((2, 8, 10, 8)), "measured": np.arange(2)}}, seed=1
+    )
     assert shown["worst"][:2] == ["sub-000005", "sub-000003"]
     assert shown["worst_reason"][:2] == ["empty", "ventricles miss the request by +9.0 mL"]
     assert shown["near_synthetic"][0] == "sub-000003"
     assert shown["near_train"][0] == "sub-0004"
-    assert shown["near_ratio"] == [0.2, 0.8, 0.9, 1.0]
+    assert list(shown["ladder_x"]) == ["measured"]
+    assert volumes["ladder_x"].shape == (2, 8, 10, 8)
+    assert shown["near_score"] == [0.2, 0.8, 0.9, 1.0]
     np.testing.assert_allclose(volumes["near_synthetic"][0], 2 / 64)
     np.testing.assert_allclose(volumes["near_train"][0], 36 / 64)
-    assert shown["real"] == ["sub-0005", "sub-0001", "sub-0003"]
+    assert sorted(shown["real"]) == ["sub-0001", "sub-0003", "sub-0005"]
     assert sorted(shown["synthetic"]) == [participant_id(index) for index in range(5)]
 
 

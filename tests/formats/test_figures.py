@@ -89,3 +89,12 @@ def test_smoothing_leaves_a_constant_and_calms_noise() -> None:
     np.testing.assert_allclose(figures.smoothed(np.full(50, 3.0)), 3)
     noise = np.random.default_rng(3).standard_normal(400)
     assert figures.smoothed(noise).std() < 0.5 * noise.std()
+
+
+def test_a_sheet_holds_a_strip_per_volume_at_about_a_millimetre() -> None:
+    marked, empty = _marked(figures.PLANES_MM), np.zeros(GRID.shape)
+    page = figures.sheet([empty, marked], GRID)
+    height, width = figures.strip(marked, GRID).shape
+    assert page.shape == (2 * 5 * height, 5 * width)
+    assert not page[: 5 * height].any()
+    assert np.array_equal(page[5 * height :: 5, ::5], figures.strip(marked, GRID))

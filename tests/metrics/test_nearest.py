@@ -4,7 +4,7 @@ from scipy.spatial.distance import cdist
 
 from brainldm.core.errors import DataError
 from brainldm.metrics import nearest
-from brainldm.metrics.nearest import nearest_distance, nearest_reference, nearest_train_ratio
+from brainldm.metrics.nearest import nearest_distance, nearest_references, nearest_train_ratio
 
 
 def _sets(seed: int, *sizes: int, features: int = 16) -> list[np.ndarray]:
@@ -29,11 +29,13 @@ def test_a_planted_copy_is_at_exactly_0_also_far_from_the_origin() -> None:
     assert (np.delete(distances, 7) > 0.5).all()
 
 
-def test_the_reference_named_is_the_nearest() -> None:
+@pytest.mark.parametrize("k", [1, 4, 40])
+def test_the_references_named_are_the_nearest_in_order(k: int) -> None:
     queries, references = _sets(5, 23, 40)
-    distances, which = nearest_reference(queries, references)
-    np.testing.assert_array_equal(which, cdist(queries, references).argmin(axis=1))
-    np.testing.assert_array_equal(distances, nearest_distance(queries, references))
+    distances, which = nearest_references(queries, references, k)
+    expected = cdist(queries, references)
+    np.testing.assert_array_equal(which, expected.argsort(axis=1)[:, :k])
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :k], rtol=1e-12)
 
 
 def _ratio(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> float:

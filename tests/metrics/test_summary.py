@@ -6,7 +6,7 @@ import torch
 
 from brainldm.core.errors import DataError
 from brainldm.metrics import summary
-from brainldm.metrics.diversity import diversity
+from brainldm.metrics.diversity import diversity, reconstruction
 from brainldm.metrics.ssim import ms_ssim
 
 
@@ -32,17 +32,6 @@ def test_a_kind_ends_the_keys() -> None:
 def test_what_cannot_be_computed_is_null_in_json() -> None:
     found = summary.obedience("age", "years", np.arange(9.0), np.ones(9), bootstrap=20, seed=3)
     assert json.loads(json.dumps(found, allow_nan=False))["age_r"] is None
-
-
-def test_fid_of_one_population_equals_that_of_real_halves_and_a_shift_adds_its_square() -> None:
-    generator = np.random.default_rng(2)
-    real, same = generator.standard_normal((400, 4)), generator.standard_normal((300, 4))
-    alike, shifted = summary.fid(real, same, seed=5), summary.fid(real, same + np.array([3.0, 0, 0, 0]), seed=5)
-    assert alike["fid_n"] == alike["fid_real_n"] == 200
-    assert alike["fid"] == pytest.approx(alike["fid_real"], abs=0.1)
-    assert shifted["fid"] == pytest.approx(9, abs=1)
-    assert shifted["fid_real"] == alike["fid_real"]
-    assert shifted["fid_ci"][0] < shifted["fid"] < shifted["fid_ci"][1]
 
 
 def test_nearness_is_1_for_new_people_and_0_for_copies() -> None:
@@ -71,3 +60,24 @@ def test_diversity_is_the_mean_over_all_pairs_and_copies_are_all_alike() -> None
     copies = diversity(lambda places: volumes[0 * places], 5, 1000, 50, 7, torch.device("cpu"), "real")
     assert copies["ms_ssim_real"] == pytest.approx(1, abs=1e-5)
     assert copies["g4r_ssim_real"] == pytest.approx(1, abs=1e-5)
+
+
+def test_all_pairs_of_a_sample_have_the_mean_of_all_pairs_and_an_interval_that_draws_volumes() -> None:
+    volumes = np.random.default_rng(8).random((6, 1, 10, 10, 10), np.float32)
+    found = diversity(lambda places: volumes[places], 6, 4, 200, 7, torch.device("cpu"), "real", sample=5)
+    everyone = diversity(lambda places: volumes[places], 6, 15, 200, 7, torch.device("cpu"), "real", sample=9)
+    assert found["ms_ssim_all_pairs_real_n"] == 10
+    assert everyone["ms_ssim_all_pairs_real"] == pytest.approx(everyone["ms_ssim_real"])
+    low, high = everyone["ms_ssim_all_pairs_real_ci"]
+    assert low < everyone["ms_ssim_all_pairs_real"] < high
+    assert "ms_ssim_all_pairs" not in diversity(lambda places: volumes[places], 6, 4, 20, 7, torch.device("cpu"))
+
+
+def test_a_reconstruction_is_scored_with_its_own_original() -> None:
+    originals = np.random.default_rng(9).random((3, 1, 12, 12, 12), np.float32)
+    images = originals + np.array([1e-4, 0.1, 1e-4], np.float32).reshape(3, 1, 1, 1, 1)
+    found = reconstruction(images, lambda places: originals[places], torch.device("cpu"))
+    assert found["autoencoder_psnr_db"][1] == pytest.approx(20, abs=1e-3)
+    assert found["autoencoder_ms_ssim"][0] == pytest.approx(1, abs=1e-4)
+    assert found["autoencoder_ms_ssim"][1] < found["autoencoder_ms_ssim"][2]
+    assert found["sharpness_reconstruction"].shape == (3,)

@@ -12,6 +12,7 @@ from brainldm.core.errors import ConfigError, DataError
 from brainldm.core.labels import DEMO
 from brainldm.models import autoencoder, checkpoint, diffusion, segmenter
 from brainldm.models.folding import depth_to_space, space_to_depth
+from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.sampling import sample_volumes
 
 CONFIG = parse(yaml.safe_load((Path(__file__).parents[1] / "tiny/config.yaml").read_text()))
@@ -148,15 +149,15 @@ def test_a_checkpoint_that_is_not_one_is_refused(tmp_path):
         segmenter.load(path)
 
 
-def test_a_sampled_row_does_not_depend_on_its_neighbours():
+@pytest.mark.parametrize("how", [Sampling(steps=3), Sampling(steps=3, eta=0.5), Sampling(steps=3, sampler="ddpm")], ids=str)
+def test_a_sampled_row_does_not_depend_on_its_neighbours(how):
     network, decoder = tiny_diffusion(), autoencoder.build(CONFIG.train_autoencoder, CONFIG.grid).eval()
-    noise, covariates = (
-        torch.randn(4, *LATENT),
-        torch.tensor([[0, 50, 20, 1100], [1, 60, 40, 1200], [0, 70, 60, 1300], [1, 80, 90, 1400]]).numpy(),
-    )
-    together = sample_volumes(network, decoder, covariates, noise, Sampling(steps=3))
-    shuffled = sample_volumes(network, decoder, covariates[[3, 2, 1, 0]], noise[[3, 2, 1, 0]], Sampling(steps=3))
-    assert torch.equal(together, shuffled[[3, 2, 1, 0]])
+    keys, swapped = [(7, index) for index in range(4)], [3, 2, 1, 0]
+    covariates = torch.tensor([[0, 50, 20, 1100], [1, 60, 40, 1200], [0, 70, 60, 1300], [1, 80, 90, 1400]]).numpy()
+    noise = torch.stack([row_noise(*key, LATENT) for key in keys])
+    together = sample_volumes(network, decoder, covariates, noise, how, fresh_noise(keys, LATENT))
+    others = sample_volumes(network, decoder, covariates[swapped], noise[swapped], how, fresh_noise(keys[::-1], LATENT))
+    assert torch.equal(together, others[swapped])
 
 
 def test_standardised_latents_are_undone_and_hold_no_linear_trend():

@@ -1,13 +1,85 @@
-import numpy as np
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
+import pytest
+import torch
+
+from brainldm.core.files import sha256
+from brainldm.core.labels import DEMO
+from brainldm.models import age, checkpoint, medicalnet, panel
 from brainldm.models.panel import ladder_rows
+
+SHAPE = (16, 16, 16)
+
+
+def _training() -> np.ndarray:
+    generator = np.random.default_rng(1)
+    return np.column_stack([np.arange(101) % 3 > 0, *generator.uniform(0, 100, (3, 101))]).astype(float)
 
 
 def test_a_ladder_moves_one_covariate_and_keeps_the_others_at_the_median() -> None:
-    generator = np.random.default_rng(1)
-    training = np.column_stack([np.arange(101) % 3 > 0, *generator.uniform(0, 100, (3, 101))]).astype(float)
+    training = _training()
     rows = ladder_rows(training, "ventricles_ml", 5)
     np.testing.assert_allclose(rows[[0, -1], 2], np.percentile(training[:, 2], [2, 98]))
     np.testing.assert_allclose(np.diff(rows[:, 2], 2), 0, atol=1e-9)
     np.testing.assert_allclose(rows[:, [1, 3]], np.tile(np.median(training[:, [1, 3]], axis=0), (5, 1)))
     assert (rows[:, 0] == 1).all()
+
+
+def _age_file(path: Path) -> Path:
+    spec = {"kind": "age", "shape": SHAPE, "channels": (4, 8), "space_to_depth": 1, "age_mean": 60.0, "age_sd": 8.0}
+    torch.manual_seed(0)
+    checkpoint.save(path, age.AgeModel(spec).state_dict(), spec)
+    return path
+
+
+def _panel(embed: Any = None) -> panel.Panel:
+    """A panel with a true age model's place taken by none: what a test does not name is not asked."""
+    ranges = SimpleNamespace(low=(0.0, 40.0, 10.0, 1000.0), high=(1.0, 80.0, 110.0, 2000.0))
+    coder = SimpleNamespace(encode=lambda images: (images[:, :, ::8, ::8, ::8], None), decode=lambda mu: 3 * mu)
+    ruler = SimpleNamespace(segment=lambda images: SimpleNamespace(label_ml={label: images.sum((1, 2, 3, 4)).numpy() for label in DEMO}))
+    years = SimpleNamespace(predict=lambda images: images.mean((1, 2, 3, 4)).numpy())
+    parts = (ruler, years, coder, SimpleNamespace(ranges=ranges), embed, "planted", torch.device("cpu"), 2)
+    return panel.Panel(*cast("Any", parts))
+
+
+def test_beyond_the_range_means_the_papers_min_max_values() -> None:
+    rows = _panel().beyond(_training(), "ventricles_ml")
+    np.testing.assert_allclose((rows[:, 2] - 10) / 100, panel.BEYOND["ventricles_ml"])
+    assert {-0.5, 1.5, 1.9} <= set(panel.BEYOND["ventricles_ml"])
+    assert {-0.1, -0.3, -0.5} <= set(panel.BEYOND["brain_ml"])
+
+
+def test_a_part_is_described_batch_by_batch_and_whole() -> None:
+    images = np.random.default_rng(2).random((7, 1, *SHAPE)).astype(np.float32)
+    nets = _panel(lambda batch: batch.mean((2, 3, 4)).numpy())
+    found = nets.describe(lambda places: images[places], range(2, 7), "a part", lambda batch: {"top": batch.max((1, 2, 3, 4))})
+    np.testing.assert_allclose(found["features"][:, 0], images[2:].mean((1, 2, 3, 4)), rtol=1e-5)
+    np.testing.assert_allclose(found["top"], images[2:].max((1, 2, 3, 4)))
+    assert found["mu"].shape == (5, 8)
+    assert found["mu"].dtype == np.float16
+
+
+def test_regions_have_synthsegs_names_and_decoding_is_clamped() -> None:
+    images = np.full((3, 1, *SHAPE), 0.5, np.float32)
+    regions = _panel().regions(lambda places: images[places], 3, "regions")
+    np.testing.assert_allclose(regions["left lateral ventricle"], 0.5 * 16**3)
+    np.testing.assert_allclose(regions["total intracranial"], 0.5 * 16**3 * (len(DEMO) - 1))
+    assert _panel().decode(np.full((1, 1, 2, 2, 2), 0.5, np.float16)).max() == 1
+
+
+@pytest.mark.parametrize("ending", ["resnet_10.pth", "resnet_10_23dataset.pth"])
+def test_the_features_are_named_with_their_weights(tmp_path: Path, ending: str) -> None:
+    images, device = torch.rand(2, 1, *SHAPE), torch.device("cpu")
+    years = age.load(_age_file(tmp_path / "age.safetensors"))
+    embed, name = panel._embedding("age", years, tmp_path / "age.safetensors", device)
+    np.testing.assert_allclose(embed(images), years.features(images))
+    assert sha256(tmp_path / "age.safetensors")[:12] in name
+    weights = tmp_path / ending
+    torch.save(medicalnet.MedicalNet("basic", [1, 1, 1, 1], "B").network.state_dict(), weights)
+    embed, name = panel._embedding(str(weights), years, tmp_path / "age.safetensors", device)
+    assert embed(images).shape == (2, 512)
+    assert ending in name
+    assert sha256(weights)[:12] in name

@@ -158,3 +158,15 @@ def test_a_model_trained_without_drop_out_is_refused_by_name_before_anything_is_
         guided(guidable, 3.0, "plain")
     assert not list((guidable / "plain3.0").glob("*.*"))
     assert len(guided(guidable, 1.0, "plain")) == 2
+
+
+def test_rows_of_one_noise_index_differ_in_their_covariates_only(guidable: Path) -> None:
+    (path,) = write_requests(guidable, [range(2)])
+    same = read_parquet(path).assign(noise_index=1, sex="F", age_years=50.0, ventricles_ml=20.0, brain_ml=1400.0)
+    own, shared, paired = same.assign(noise_index=[0, 1]), same, same.assign(ventricles_ml=[20.0, 60.0])
+    found = []
+    for table in (own, shared, paired):
+        write_parquet(path, table)
+        found.append(guided(guidable, None))
+    assert found[0][1] == found[1][0] == found[1][1] == found[2][0]
+    assert len({found[0][0], found[0][1], found[2][1]}) == 3

@@ -20,11 +20,12 @@ from brainldm.formats import evaluation, scan_sheet
 from brainldm.formats.checksums import write_checksums
 from brainldm.formats.nifti import encode_volume, quantise, write_bytes
 from brainldm.formats.tables import write_tsv
-from brainldm.metrics import summary
+from brainldm.metrics import anatomy, audit, conditioning, fidelity, summary, verdicts
 from brainldm.stages.report import contents, main, read_log
 
 CONFIG = parse(yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()))
 N, SEED = 40, 3
+LADDERS = ("ladder_ventricles_ml", "ladder_age_years", "beyond_ventricles_ml", "beyond_brain_ml")
 
 
 def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
@@ -44,6 +45,7 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
             "measured_brain_ml": 1790 - 5 * age + generator.normal(0, 20, N),
             "age_predicted_years": age + generator.normal(0, 6, N),
             "qc_pass": True,
+            "in_support": np.arange(N) % 5 > 0,
         }
     )
     ages = {"true": age[:20], "predicted": age[:20] + generator.normal(0, 5, 20)}
@@ -58,26 +60,26 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
         "n_synthetic": N,
         "fid_features": "planted",
         "ms_ssim_weights": [0.2, 0.8],
-        **summary.obedience("ventricles", "ml", ventricles, table["measured_ventricles_ml"], 200, SEED),
-        **summary.obedience("brain", "ml", table["brain_ml"], table["measured_brain_ml"], 200, SEED),
-        **summary.obedience("age", "years", age, table["age_predicted_years"], 200, SEED),
-        **summary.obedience("age", "years", ages["true"], ages["predicted"], 200, SEED, kind="real"),
-        **summary.fid(generator.standard_normal((60, 4)), generator.standard_normal((40, 4)), SEED),
+        **conditioning.conditioning(table, ages, 200, SEED),
+        **fidelity.fidelity(generator.standard_normal((60, 4)), generator.standard_normal((40, 4)), SEED),
         **{key: value for entries in alike for key, value in entries.items()},
         **summary.nearness(generator.uniform(1, 2, 30), generator.uniform(1, 2, 20), 100, SEED),
         **summary.entry("autoencoder_psnr_db", float("nan"), 20),
-        **summary.entry("qc_pass_fraction", 1.0, N),
+        **audit.audit(np.arange(N) < 1, np.zeros(30, bool), {kind: np.ones(30, bool) for kind in ("altered", "decoded")}, 0.05),
         "paper": paper.block(),
     }
+    regions = {name: generator.normal(300, 20, N) for name in ("left thalamus", "csf")}
+    report["tables"] = {**conditioning.tables(table, table), "anatomy": anatomy.regions(regions, regions, table, table)}
+    report["verdicts"] = verdicts.verdicts(report)
     shown = {name: [f"{name}-{place}" for place in range(len(volumes[name]))] for name in volumes}
-    steps = {"ladder_ventricles_ml": np.linspace(15, 110, 5), "ladder_age_years": np.linspace(46, 80, 5)}
+    steps = {name: np.linspace(15, 110, 5) for name in LADDERS}
     return evaluation.Evaluation(
         report,
         table,
         volumes,
         {
             **shown,
-            "near_ratio": np.linspace(0.6, 0.9, len(volumes["near_train"])),
+            "near_score": np.linspace(0.6, 0.9, len(volumes["near_train"])),
             "worst_reason": ["a reason with <angle> & ampersand"] * len(volumes["worst"]),
             "held_out_ages": ages,
             **{name: {"requested": values, "measured": values + 1} for name, values in steps.items()},
@@ -130,7 +132,7 @@ def write_qc(folder: Path) -> Path:
 
 
 def random_volumes() -> dict[str, np.ndarray]:
-    counts = {"real": 3, "synthetic": 3, "near_synthetic": 2, "near_train": 2, "worst": 2, "ladder_ventricles_ml": 5, "ladder_age_years": 5}
+    counts = {"real": 3, "synthetic": 3, "near_synthetic": 2, "near_train": 2, "worst": 2, **dict.fromkeys(LADDERS, 5)}
     generator = np.random.default_rng(9)
     return {name: generator.random((n, *CONFIG.grid.shape)) for name, n in counts.items()}
 
@@ -185,11 +187,11 @@ def test_the_page_asks_the_network_for_nothing(page: tuple[Page, str, Path]) -> 
 def test_every_picture_decodes_and_every_svg_parses(page: tuple[Page, str, Path]) -> None:
     parsed, text, _ = page
     pictures = [address for address in parsed.addresses if address.startswith("data:")]
-    assert len(pictures) == 3 + 3 + 4 + 2 + 2 * (5 + 5) + scan_sheet.SHOWN
+    assert len(pictures) == 3 + 3 + 4 + 2 + 4 * (5 + 5) + scan_sheet.SHOWN
     for picture in pictures:
         assert min(matplotlib.image.imread(io.BytesIO(base64.b64decode(picture.split(",")[1]))).shape) > 0
     svgs = [f"<svg{part.split('</svg>')[0]}</svg>" for part in text.split("<svg")[1:]]
-    assert len(svgs) == 1 + 3 + 2 + 2 + 2
+    assert len(svgs) == 1 + 3 + 4 + 1 + 2 + 1 + 2
     for svg in svgs:
         ElementTree.fromstring(svg)
 
@@ -207,6 +209,9 @@ def test_the_page_says_what_the_files_say(page: tuple[Page, str, Path]) -> None:
     assert "a reason with <angle> & ampersand" in parsed.text
     assert sha256(folder / "release" / "planted.torrent") in parsed.text
     assert "subject's left" in parsed.text
+    assert "Audit: not enough data." in parsed.text
+    assert "left thalamus" in parsed.text
+    assert "NO" in parsed.words
 
 
 def test_the_release_is_counted_by_entry(page: tuple[Page, str, Path]) -> None:

@@ -8,8 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from brainldm.core.columns import REACH
 from brainldm.core.config import parse, section_json
-from brainldm.core.errors import DataError
+from brainldm.core.covariates import NAMES
+from brainldm.core.errors import ConfigError, DataError
+from brainldm.formats.request_table import read_wanted
 from brainldm.stages.request import main
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
@@ -30,18 +33,22 @@ def training(n: int = 60) -> pd.DataFrame:
     )
 
 
-def request(folder: Path, table: pd.DataFrame, shard: str, **design: object) -> pd.DataFrame:
+def request(folder: Path, table: pd.DataFrame, shard: str, /, **design: object) -> pd.DataFrame:
     values = {**CONFIG, "request": {**CONFIG["request"], **design}}
     (folder / "request.json").write_text(section_json(parse(values), "request"))
     table.to_csv(folder / "covariates.tsv", sep="\t", index=False, na_rep="n/a")
-    main(folder / "request.json", folder / "covariates.tsv", shard, folder / f"{shard}.parquet")
+    listed = None if "table" not in design else Path(str(design["table"]))
+    main(folder / "request.json", folder / "covariates.tsv", shard, folder / f"{shard}.parquet", listed)
     return pd.read_parquet(folder / f"{shard}.parquet")
 
 
-@pytest.mark.parametrize("design", ["empirical", "uniform"])
-def test_one_big_shard_equals_many_small_ones(tmp_path: Path, design: str) -> None:
-    whole = request(tmp_path, training(), "000000-000029", design=design)
-    parts = [request(tmp_path, training(), name, design=design) for name in ("000000-000006", "000007-000007", "000008-000029")]
+PAIRED = {"design": "paired", "values": {"ventricles_ml": [10, 30, 60, 400]}}
+
+
+@pytest.mark.parametrize("design", [{"design": "empirical"}, {"design": "uniform"}, {"design": "stratified"}, PAIRED])
+def test_one_big_shard_equals_many_small_ones(tmp_path: Path, design: dict[str, object]) -> None:
+    whole = request(tmp_path, training(), "000000-000029", **design)
+    parts = [request(tmp_path, training(), name, **design) for name in ("000000-000006", "000007-000007", "000008-000029")]
     pd.testing.assert_frame_equal(whole, pd.concat(parts, ignore_index=True))
 
 
@@ -53,9 +60,70 @@ def test_the_table_says_what_each_row_is(tmp_path: Path) -> None:
     assert set(table["sex"]) == {"F", "M"}
     schema = pq.read_schema(tmp_path / "000010-000019.parquet")
     units = {field.name: field.metadata[b"unit"].decode() for field in schema if b"unit" in field.metadata}
-    assert units == {"age_years": "year", "ventricles_ml": "mL", "brain_ml": "mL"}
+    assert units == {"age_years": "year", "ventricles_ml": "mL", "brain_ml": "mL", "support_distance": REACH}
     assert all(field.metadata[b"description"] for field in schema)
     assert [str(schema.field(name).type) for name in ("index", "seed", "age_years", "in_support")] == ["int64", "int64", "float", "bool"]
+
+
+def test_what_nobody_has_is_flagged_with_its_distance_and_not_clamped(tmp_path: Path) -> None:
+    table = request(tmp_path, training(), "000000-000007", **PAIRED)
+    assert table["ventricles_ml"].tolist() == [10, 30, 60, 400] * 2
+    assert table["noise_index"].tolist() == [0] * 4 + [4] * 4
+    assert table["cell"].tolist() == [f"ventricles_ml {volume}" for volume in (10.0, 30.0, 60.0, 400.0)] * 2
+    assert (table["in_support"] == (table["support_distance"] <= 1)).all()
+    assert not table["in_support"][[3, 7]].any()
+    assert table["support_distance"][3] > 10
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
+def test_the_users_own_table_is_taken_as_it_is(tmp_path: Path, kind: str) -> None:
+    mine = pd.DataFrame(
+        {"age_years": [70.0, 95.5], "note": "x", "sex": ["F", "M"], "ventricles_ml": [30.0, 45.25], "brain_ml": [1400.0, 1300.0]}
+    )
+    path = tmp_path / f"mine.{kind}"
+    mine.to_parquet(path) if kind == "parquet" else mine.to_csv(path, index=False, sep={"csv": ",", "tsv": "\t"}[kind])
+    table = request(tmp_path, training(), "000000-000001", design="table", table=str(path))
+    pd.testing.assert_frame_equal(table[list(NAMES)], mine[list(NAMES)], check_dtype=False)
+    with pytest.raises(DataError, match=r"row 2 .*found one of 2 rows"):
+        request(tmp_path, training(), "000001-000002", design="table", table=str(path))
+
+
+def test_every_fault_of_the_users_table_is_listed_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("age_years,sex,ventricles_ml,brain_ml\n70,F,30,1400\n\nold,x,30,1400\n70,male,39872,\n-1,M,inf,1400\n")
+    with pytest.raises(DataError) as raised:
+        read_wanted(path)
+    assert str(raised.value).splitlines() == [
+        f"{path}: 6 fault(s)",
+        "  line 4: age_years: expected years above 0, 125 at most, found 'old'",
+        "  line 4: sex: expected F or M, found 'x'",
+        "  line 5: brain_ml: expected mL above 0, 5000 at most, found nothing",
+        "  line 5: ventricles_ml: expected mL above 0, 5000 at most, found '39872'",
+        "  line 6: age_years: expected years above 0, 125 at most, found '-1'",
+        "  line 6: ventricles_ml: expected mL above 0, 5000 at most, found 'inf'",
+    ]
+    path.write_text("age,sex,ventricles_ml,brain_ml\n")
+    with pytest.raises(DataError, match=r"expected the column.s. age_years, found age, sex"):
+        read_wanted(path)
+    path.write_text("age_years,sex,ventricles_ml,brain_ml\n")
+    with pytest.raises(DataError, match="expected a row, found none"):
+        read_wanted(path)
+
+
+@pytest.mark.parametrize(
+    ("design", "message"),
+    [
+        ({"design": "grid", "values": {"age_years": [50]}}, "must list sex, age_years, ventricles_ml, brain_ml"),
+        ({"design": "paired", "values": {"age_years": [50]}}, "two or more values of one covariate"),
+        ({"design": "table"}, "must name a CSV"),
+        ({"values": {"sex": ["X"]}}, "request.values.sex.0"),
+        ({"age_bands": [60, 50]}, "edges in rising order"),
+        ({"values": {"ages": [1]}}, "unknown key"),
+    ],
+)
+def test_a_design_without_its_options_is_refused(design: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse({**CONFIG, "request": {**CONFIG["request"], **design}})
 
 
 def test_held_out_scans_have_no_influence(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ GRID = parse({**CONFIG, "release": {**OWN, "packaging": "files"}}).grid
 SHARDS = ("000000-000006", "000007-000009")
 REPORT = {
     "n_synthetic": 10,
+    "audit": "no copies found",
     "ventricles_r": 0.98123,
     "ventricles_r_ci": [0.97, 0.99],
     "window": "7, two scales",
@@ -46,6 +47,7 @@ def make_shard(results: Path, shard: str, passes=lambda index: index != 3) -> No
     frame = pd.DataFrame(drawn, columns=["age_years", "ventricles_ml", "brain_ml"])
     identity = {"index": rows, "participant_id": [participant_id(index) for index in rows]}
     requested = frame.assign(**identity, seed=1, sex=["FM"[index % 2] for index in rows], in_support=True, design="uniform")
+    requested = requested.assign(noise_index=rows, support_distance=0.5, cell="")
     measured = pd.DataFrame({**identity, "ventricles_ml": frame["ventricles_ml"] + 1.0, "brain_ml": frame["brain_ml"], "icv_ml": 1600.0})
     passed = [passes(index) for index in rows]
     measured = measured.assign(age_predicted_years=61.5, csf_ml=9.0, qc_pass=passed, qc_reason=["" if ok else "empty" for ok in passed])

@@ -13,10 +13,16 @@ rule evaluate:
         age="results/train_age/model.safetensors",
         autoencoder="results/train_autoencoder/model.safetensors",
         diffusion="results/train_diffusion/model.safetensors",
+        others=[
+            path
+            for path in (CONFIG.evaluate.features, CONFIG.evaluate.reference)
+            if path not in ("age", None)
+        ],
         truth=["results/cohort/truth.tsv"] if CONFIG.source.kind == "cohort" else [],
     output:
         report="results/evaluate/report.json",
         agreement="results/evaluate/agreement.tsv",
+        reference="results/evaluate/reference.npz",
         images="results/evaluate/images.npz",
         shown="results/evaluate/shown.json",
     log:

@@ -1,0 +1,45 @@
+"""Sections of the configuration that say how volumes are measured, scored and let go."""
+
+from pydantic import Field
+
+from brainldm.core.section import LabPath, Section
+
+Pair = tuple[float, float]
+
+
+class Inference(Section):
+    """A network run over volumes."""
+
+    batch_size: int = Field(gt=0)
+
+
+class Quality(Section):
+    """What a synthetic volume must be to pass; limits are ours."""
+
+    min_spread: float = Field(0.02, ge=0, description="standard deviation of intensities; below it the volume is empty")
+    max_saturated: float = Field(0.01, ge=0, le=1, description="share of voxels above 1.2")
+    brain_fraction: Pair = Field((0.5, 1.0), description="tissue over intracranial volume; outside lies no living brain")
+    ventricles_fraction: Pair = Field((0.0, 0.25), description="ventricles over intracranial volume")
+    sharpness: Pair | None = Field(None, description="rms Laplacian over standard deviation; depends on the grid, so null: not checked")
+
+
+class Measure(Inference):
+    """Volumes, age and quality of every synthetic volume."""
+
+    quality: Quality = Quality()
+
+
+class Evaluate(Section):
+    """Metrics of the synthetic volumes beside the real data's own."""
+
+    batch_size: int = Field(gt=0)
+    features: LabPath = Field("age", description="of FID: age (the age model's, in-domain) or a file of MedicalNet's weights")
+    reference: LabPath | None = Field(None, description="statistics of real features that another evaluation wrote (reference.npz)")
+    ssim_pairs: int = Field(gt=1, description="random pairs whose similarity is averaged; paper: 1000")
+    ssim_sample: int = Field(0, ge=0, description="volumes of which all pairs are compared as well; 0: none")
+    bootstrap: int = Field(gt=0)
+    ladder_steps: int = Field(ge=2)
+    planted_copies: int = Field(64, ge=0, description="training scans of each kind of copy that the privacy audit must find")
+    copy_rate_limit: float = Field(
+        0.05, gt=0.01, lt=1, description="copy rate, false alarms included, that the audit must exclude with 95 % confidence"
+    )

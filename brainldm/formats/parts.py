@@ -1,0 +1,47 @@
+"""Long computations in parts, each kept on disk, so that a run that was killed goes on where it was."""
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from brainldm.core.files import atomic
+from brainldm.formats.volumes import chunks
+
+Arrays = dict[str, np.ndarray]
+PART = 256  # items
+
+
+class Parts:
+    """Parts of results in `folder`, all made from what has the fingerprint `made_from`; others are made anew."""
+
+    def __init__(self, folder: Path, made_from: str) -> None:
+        self.folder, self.made_from = folder, made_from
+
+    def __call__(self, name: str, n: int, make: Callable[[range], Arrays]) -> Arrays:
+        """`make(part)` for consecutive parts of n items, joined along the first axis."""
+        parts = [self._one(self.folder / f"{name}_{part.start:07d}.npz", part, make) for part in chunks(n, PART)]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def forget(self) -> None:
+        """Remove the parts: what they were for is written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _one(self, path: Path, part: range, make: Callable[[range], Arrays]) -> Arrays:
+        kept = self._read(path)
+        if kept is None:
+            kept = make(part)
+            with atomic(path) as temporary:
+                np.savez(temporary, **{**kept, "made_from": np.array(self.made_from)})  # type: ignore[arg-type]
+        return kept
+
+    def _read(self, path: Path) -> Arrays | None:
+        """What stands at `path`, if it is whole and made from the same."""
+        try:
+            with np.load(path) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return None
+        return arrays if str(arrays.pop("made_from", "")) == self.made_from else None

@@ -1,0 +1,69 @@
+"""The small model that ships with the package: where it lies, and how a finished run is packed into such a folder."""
+
+import datetime
+import platform
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from brainldm import __version__
+from brainldm.core.errors import DataError
+from brainldm.core.files import atomic_folder, read_json, sha256, write_json
+from brainldm.models import checkpoint
+
+PACKAGED = Path(__file__).parents[1] / "pretrained"
+NETWORKS = ("autoencoder", "diffusion")
+SECTION = "configure/generate.json"
+AT_ONCE = 4  # volumes; who samples a few should not wait for a batch of many
+
+
+class Model(NamedTuple):
+    """Two checkpoints, and where there is one the section file of `generate` that tells how they are sampled."""
+
+    autoencoder: Path
+    diffusion: Path
+    section: Path | None
+
+
+def find(folder: Path) -> Model:
+    """A model's files in a folder laid out as results/: the packaged one, an imported bundle, a run; DataError if one is missing."""
+    files = [folder / f"train_{name}/model.safetensors" for name in NETWORKS]
+    if missing := [path for path in [*files, folder / SECTION] if not path.is_file()]:
+        raise DataError(f"{folder}: expected a model laid out as results/, found no {missing[0].relative_to(folder)}")
+    return Model(files[0], files[1], folder / SECTION)
+
+
+def pack(results: Path, out: Path, told: dict[str, str]) -> None:
+    """Write the networks of a finished run in 16-bit floats, how to sample them, and recipe.json: what made and measured them.
+
+    `told` (command, hardware) goes into the recipe as it is.
+    """
+    given = find(results)
+    sections = {path.stem: read_json(path) for path in sorted((results / "configure").glob("*.json"))}
+    measured = {name: value for name, value in read_json(results / "evaluate/report.json").items() if not isinstance(value, dict)}
+    own = sections["generate"]
+    shared = {name: own[name] for name in ("seed", "precision", "grid")}
+    trained = datetime.datetime.fromtimestamp(given.diffusion.stat().st_mtime, datetime.UTC)
+    with atomic_folder(out) as folder:
+        files = {name: _halved(path, folder, name) for name, path in zip(NETWORKS, given[:2], strict=True)}
+        write_json(folder / SECTION, own | {"section": own["section"] | {"batch_size": AT_ONCE}})
+        recipe = told | {
+            "trained": trained.date().isoformat(),
+            "versions": {"brainldm": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "files": files,
+            "configuration": shared | {stage: section["section"] for stage, section in sections.items()},
+            "measured": measured,
+        }
+        write_json(folder / "recipe.json", recipe)
+
+
+def _halved(path: Path, folder: Path, name: str) -> dict[str, Any]:
+    """Write a checkpoint's tensors as float16; what the file is and was."""
+    tensors, spec = checkpoint.load(path, name)
+    halved = {key: tensor.half() for key, tensor in tensors.items()}
+    if damaged := [key for key, tensor in halved.items() if not tensor.isfinite().all()]:
+        raise DataError(f"{path}: expected weights within the range of 16-bit floats, found others in {damaged[0]}")
+    packed = folder / f"train_{name}/model.safetensors"
+    checkpoint.save(packed, halved, spec)
+    return {"n_bytes": packed.stat().st_size, "sha256": sha256(packed), "made_from_sha256": sha256(path)}

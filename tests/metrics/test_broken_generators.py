@@ -1,0 +1,115 @@
+"""Generators that are broken in one way each: the figure meant for it must fail, and a sound generator must pass all."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from brainldm.metrics import audit, conditioning, diversity, fidelity, summary, verdicts
+from brainldm.metrics.sharpness import sharpness
+
+SHAPE, BOOTSTRAP, SEED = (14, 16, 14), 50, 1
+N_TRAIN, N_HELD_OUT, N = 150, 100, 120
+
+
+@cache
+def _people(seed: int, n: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Covariates and volumes [n,1,I,J,K]: a ball whose dark core has the volume of the ventricles, and folds of each one's own."""
+    generator = np.random.default_rng([9, seed])
+    ventricles, age = generator.uniform(10, 60, n), generator.uniform(45, 80, n)
+    return pd.DataFrame({"ventricles_ml": ventricles, "age_years": age}), _images(ventricles, age, generator)
+
+
+def _images(ventricles_ml: np.ndarray, age_years: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, side) for side in SHAPE), indexing="ij")
+    radius = np.sqrt(x**2 + y**2 + z**2)
+    folds = gaussian_filter(generator.standard_normal((len(age_years), *SHAPE)), (0, 0.8, 0.8, 0.8))
+    core = 0.4 / (1 + np.exp((radius - np.cbrt(ventricles_ml / 100)[:, None, None, None]) / 0.05))
+    head = (radius < 1) * (0.4 + 0.005 * age_years[:, None, None, None] + 0.5 * folds)
+    return np.clip(head - core, 0, 1)[:, None].astype(np.float32)
+
+
+def _measured(images: np.ndarray) -> dict[str, np.ndarray]:
+    """What a ruler reads from images alone: how dark the core is, and how bright the rim."""
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, side) for side in SHAPE), indexing="ij")
+    radius = np.sqrt(x**2 + y**2 + z**2)
+    rim = images[:, 0][:, (radius > 0.9) & (radius < 1)].mean(1)
+    dark = (rim[:, None, None, None] - images[:, 0])[:, radius < 0.9].sum(1)
+    return {"measured_ventricles_ml": dark, "age_predicted_years": 200 * (rim - 0.4)}
+
+
+def _features(images: np.ndarray) -> np.ndarray:
+    """A random projection, standing for the age model's last block."""
+    flat = audit.low_resolution(images, 5.0).astype(float)
+    return flat @ np.random.default_rng(2).standard_normal((flat.shape[1], 12))
+
+
+def _report(asked: pd.DataFrame, images: np.ndarray) -> dict:
+    """The figures that evaluate has, by the functions that it calls."""
+    (train_table, train), (_, held_out) = _people(1, N_TRAIN), _people(2, N_HELD_OUT)
+    measured = _measured(images)
+    table = asked.assign(**measured, brain_ml=asked["age_years"], measured_brain_ml=measured["age_predicted_years"], qc_pass=True)
+    ages = {"true": train_table["age_years"].to_numpy(), "predicted": _measured(train)["age_predicted_years"]}
+    real = np.concatenate([train, held_out])
+    sharp = {"sharpness": sharpness(images), "sharpness_real": sharpness(real)}
+    return {
+        **conditioning.conditioning(table, ages, BOOTSTRAP, SEED),
+        **fidelity.fidelity(_features(real), _features(images), SEED),
+        **_alike(images, ""),
+        **_alike(real, "reconstruction"),
+        **summary.means_of(sharp, BOOTSTRAP, SEED),
+        **_audit(train, held_out, images),
+    }
+
+
+def _alike(images: np.ndarray, kind: str) -> dict:
+    """An autoencoder that loses nothing makes reconstructions as alike as real scans."""
+    return diversity.diversity(lambda places: images[places], len(images), 100, BOOTSTRAP, SEED, torch.device("cpu"), kind)
+
+
+def _audit(train: np.ndarray, held_out: np.ndarray, images: np.ndarray) -> dict:
+    low = [audit.low_resolution(volumes, 10.0) for volumes in (train, held_out, images)]
+    detector = audit.detector({"image": audit.Space(low[0], low[1])})
+    copies = audit.altered(train[:40], 10.0, np.random.default_rng(4))
+    planted = {"altered": detector({"image": audit.low_resolution(copies, 10.0)})["copy_score"] < 1}
+    return audit.audit(detector({"image": low[2]})["copy_score"] < 1, audit.false_alarms(detector.held_out), planted, 0.05)
+
+
+def _failed(asked: pd.DataFrame, images: np.ndarray) -> set[str]:
+    return verdicts.failed(verdicts.verdicts(_report(asked, images)))
+
+
+def test_a_sound_generator_passes_everything() -> None:
+    assert _failed(*_people(3, N)) == set()
+
+
+def test_ignoring_the_conditions_is_caught_by_r_alone() -> None:
+    asked, images = _people(3, N)
+    assert _failed(asked, images[::-1]) == {"ventricles_r", "age_r"}
+
+
+def test_collapse_to_three_volumes_is_caught_by_similarity_recall_and_coverage() -> None:
+    asked, images = _people(3, N)
+    few = np.concatenate([images[:3]] * (N // 3))
+    assert {"ms_ssim", "recall", "coverage"} <= _failed(asked, few)
+
+
+def test_a_memoriser_is_caught_by_the_audit_alone() -> None:
+    table, train = _people(1, N_TRAIN)
+    noise = 0.01 * np.random.default_rng(6).standard_normal(train[:N].shape)
+    assert _failed(table[:N], np.clip(train[:N] + noise, 0, 1).astype(np.float32)) == {"audit"}
+
+
+@pytest.mark.parametrize("sigma_voxels", [0.6, 1.0])
+def test_blur_is_caught_by_sharpness(sigma_voxels: float) -> None:
+    asked, images = _people(3, N)
+    assert "sharpness" in _failed(asked, gaussian_filter(images, (0, 0, *(sigma_voxels,) * 3)))
+
+
+def test_a_figure_that_could_not_be_computed_has_not_passed() -> None:
+    found = verdicts.verdicts({"age_r": 0.9, "age_r_real": None, "ventricles_r": None, "qc_pass_fraction": 1.0})
+    assert verdicts.failed(found) == {"age_r", "ventricles_r"}
+    assert verdicts.verdicts({"audit": audit.TOO_LITTLE})["holds no copies of training scans"]["passed"] is False

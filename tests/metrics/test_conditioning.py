@@ -1,0 +1,61 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainldm.metrics import conditioning, strata
+
+N = 200
+
+
+def _table(seed: int = 1) -> pd.DataFrame:
+    """Ventricles measured 10 % too small; far from training participants 5 mL more."""
+    generator = np.random.default_rng(seed)
+    asked, near = generator.uniform(10, 90, N), generator.random(N) < 0.7
+    table = pd.DataFrame({"sex": generator.choice(["F", "M"], N), "age_years": generator.uniform(45, 81, N), "ventricles_ml": asked})
+    table["brain_ml"] = table["measured_brain_ml"] = 2000 - 8 * table["age_years"]
+    return table.assign(
+        in_support=near,
+        measured_ventricles_ml=0.9 * asked + 5 * ~near,
+        age_predicted_years=table["age_years"] + 1,
+        qc_pass=generator.random(N) < 0.9,
+    )
+
+
+def test_deciles_show_where_the_error_lies() -> None:
+    rows = conditioning.tables(_table(), _table(2))["deciles"]["ventricles"]
+    assert sum(row["n"] for row in rows) == N
+    assert [row["requested"] for row in rows] == sorted(row["requested"] for row in rows)
+    near = strata.deciles(np.arange(100.0), 0.9 * np.arange(100.0))
+    assert near[-1]["bias"] == pytest.approx(-9.45)
+    assert near[-1]["mae"] == pytest.approx(9.45)
+    assert len(strata.deciles(np.arange(4.0), np.arange(4.0))) == 4
+
+
+def test_inside_and_outside_the_training_range() -> None:
+    table = _table()
+    found = conditioning.tables(table, table)["support"]["ventricles"]
+    error = table["measured_ventricles_ml"] - table["ventricles_ml"]
+    assert found["inside"]["n"] + found["outside"]["n"] == N
+    assert found["outside"]["bias"] == pytest.approx(error[~table["in_support"]].mean())
+    assert strata.inside_and_outside(np.ones(3), np.ones(3), np.ones(3, bool))["outside"] == {"n": 0, "bias": None, "mae": None}
+
+
+def test_every_cell_is_counted_once_and_the_table_is_json() -> None:
+    table, training = _table(), _table(2)
+    cells = conditioning.tables(table, training)["coverage"]
+    assert len(cells) == 2 * 4 * 3
+    assert sum(cell["n"] for cell in cells) == N
+    assert sum(cell["n_train"] for cell in cells) == N
+    rejected = sum(cell["n"] * (cell["rejected"] or 0) for cell in cells)
+    assert rejected == pytest.approx((~table["qc_pass"]).sum())
+    json.dumps(conditioning.tables(table.iloc[:5], training), allow_nan=False)
+
+
+def test_all_covariates_are_scored_beside_the_age_model() -> None:
+    found = conditioning.conditioning(_table(), {"true": np.arange(50.0), "predicted": np.arange(50.0)[::-1]}, 50, 1)
+    assert found["age_bias_years"] == pytest.approx(1)
+    assert found["age_r_real"] == pytest.approx(-1)
+    assert found["brain_r"] == pytest.approx(1)
+    assert found["qc_pass_fraction_n"] == N

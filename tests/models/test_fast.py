@@ -1,0 +1,105 @@
+"""The rewritten networks against the plain ones, in double precision and with random weights everywhere: the same to rounding."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from lightning_fabric import Fabric
+
+from brainldm.core.config import Sampling, parse
+from brainldm.core.covariates import Ranges
+from brainldm.models import autoencoder, bundle, diffusion, fast
+from brainldm.models.sampling import sample_volumes
+
+CONFIG = parse(yaml.safe_load((Path(__file__).parents[1] / "tiny/config.yaml").read_text()))
+RANGES = Ranges((0, 44, 10, 1000), (1, 82, 110, 1500))
+PAPERS = {"channels": [8, 16, 24], "head_channels": [0, 16, 12], "norm_groups": 4, "latent_shape": [3, 4, 8, 4]}  # in small
+COVARIATES = torch.tensor([[0.0, 50, 20, 1100], [1, 60, 40, 1200]]).numpy()
+
+
+def networks(kind):
+    """The paper's topology in small, or the demo's networks: folded, with positions and standardisation."""
+    torch.manual_seed(0)
+    if kind == "paper":
+        denoiser = diffusion.Diffusion(bundle.DIFFUSION | PAPERS)
+        coder = autoencoder.Autoencoder(bundle.AUTOENCODER | {"channels": [8, 16, 16], "norm_groups": 4, "shape": [16, 32, 16]})
+    else:
+        coder = autoencoder.build(CONFIG.train_autoencoder, CONFIG.grid)
+        denoiser = diffusion.build(CONFIG.train_diffusion, coder.latent_shape(CONFIG.grid.shape), RANGES)
+    for parameter in [*denoiser.parameters(), *coder.parameters()]:  # also those that start at zero, which would hide every fault
+        torch.nn.init.normal_(parameter, std=0.15)
+    return denoiser.eval().requires_grad_(False), coder.eval().requires_grad_(False)
+
+
+def relative(found, expected):
+    return ((found - expected).square().mean().sqrt() / expected.std()).item()
+
+
+@pytest.mark.parametrize("kind", ["paper", "demo"])
+@pytest.mark.parametrize(
+    "levers", [*({lever} for lever in sorted(fast.LEVERS)), fast.LEVERS, ()], ids=lambda levers: "+".join(sorted(levers))
+)
+def test_every_lever_leaves_the_networks_as_they_are(levers, kind):
+    plain = tuple(network.double() for network in networks(kind))
+    quick = copy.deepcopy(plain)
+    fast.prepare(*quick, torch.float64, frozenset(levers))
+    x, conditions = torch.randn(2, *plain[0].latent_shape).double(), torch.rand(2, 4).double()
+    t = torch.tensor([3, 900])
+    assert relative(quick[0](x, t, conditions), plain[0](x, t, conditions)) <= 1e-10
+    assert relative(quick[1].decode(x), plain[1].decode(x)) <= 1e-10
+
+
+@pytest.mark.parametrize("kind", ["paper", "demo"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.2)], ids=str)
+def test_volumes_are_the_same_to_the_rounding_of_the_precision(kind, dtype, tolerance):
+    plain = networks(kind)
+    quick = copy.deepcopy(plain)
+    fast.prepare(*quick, dtype)
+    noise = torch.randn(2, *plain[0].latent_shape)
+    volumes = [sample_volumes(*pair, COVARIATES, noise, Sampling(steps=4)) for pair in (plain, quick)]
+    assert volumes[1].dtype == torch.float32
+    assert relative(volumes[1], volumes[0]) < tolerance
+    assert torch.equal(sample_volumes(*quick, COVARIATES, noise, Sampling(steps=4)), volumes[1])
+
+
+def test_half_precision_ends_before_the_last_layers():
+    """So that images have more than bfloat16's 256 values between powers of two."""
+    denoiser, coder = networks("paper")
+    fast.prepare(denoiser, coder, torch.bfloat16)
+    image = coder.decode(torch.randn(1, *denoiser.latent_shape))
+    assert len(image.unique()) > 0.9 * image.numel()
+    assert {parameter.dtype for parameter in denoiser.network.inner.parameters()} == {torch.bfloat16}
+
+
+def test_volumes_decoded_one_by_one_are_those_of_a_batch(monkeypatch):
+    denoiser, coder = networks("paper")
+    fast.prepare(denoiser, coder)
+    latents = torch.randn(3, *denoiser.latent_shape)
+    together = coder.decode(latents)
+    monkeypatch.setattr(fast, "VOXELS_AT_ONCE", 1)
+    seen = []
+    coder.network.decoder.last.register_forward_hook(lambda module, given, found: seen.append(len(found)))
+    assert torch.allclose(coder.decode(latents), together, atol=1e-4)
+    assert seen == [1, 1, 1]
+
+
+def test_unknown_blocks_of_a_decoder_are_left_as_they_are():
+    block = torch.nn.Conv3d(2, 2, 1)
+    assert fast._decoding(block, fast.LEVERS) is block
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)])
+def test_the_precision_is_the_fabrics(precision, dtype):
+    assert fast.compute_dtype(Fabric(accelerator="cpu", precision=precision)) == dtype
+
+
+@pytest.mark.slow
+def test_compiled_networks_give_the_same_volumes():
+    plain = networks("demo")
+    quick = copy.deepcopy(plain)
+    fast.prepare(*quick, compiled=True)
+    noise = torch.randn(2, *plain[0].latent_shape)
+    volumes = [sample_volumes(*pair, COVARIATES, noise, Sampling(steps=4)) for pair in (plain, quick)]
+    assert relative(volumes[1], volumes[0]) < 1e-4
