@@ -31,20 +31,10 @@ CONFIG = {
 }
 GRID = parse(CONFIG).grid
 SHARDS = ("000000-000006", "000007-000009")
-REPORT = {
-    "n_synthetic": 10,
-    "audit": "no copies found",
-    "ventricles_r": 0.98123,
-    "ventricles_r_ci": [0.97, 0.99],
-    "window": "7, two scales",
-}
-MADE_BY = {
-    "section": {"seed": 1},
-    "weights_sha256": {"autoencoder": "0"},
-    "precision": "32-true",
-    "device": "CPU",
-    "versions": {"torch": "2"},
-}
+REPORT = {"n_synthetic": 10, "audit": "no copies found", "window": "7, two scales"}
+REPORT |= {"ventricles_r": 0.98123, "ventricles_r_ci": [0.97, 0.99]}
+MADE_BY = {"section": {"seed": 1}, "weights_sha256": {"autoencoder": "0"}, "device": "CPU"}
+MADE_BY |= {"precision": "32-true", "versions": {"torch": "2"}}
 SHA256SUM = ["sha256sum", "--check", "--strict", "--quiet", "checksums.sha256"]
 
 
