@@ -143,7 +143,9 @@ def test_aria2_downloads_the_whole_release(made: Path, seed, tmp_path: Path) -> 
         port = probe.getsockname()[1]
     off = [f"--{option}=false" for option in ("enable-dht", "enable-dht6", "bt-enable-lpd", "enable-peer-exchange")]
     options = ["--no-conf", "--disable-ipv6", "--interface=127.0.0.1", "--file-allocation=none", "--seed-time=0", "--quiet", *off]
-    command = ["aria2c", *options, f"--dir={tmp_path / 'aria2'}", f"--listen-port={port}", os.fspath(torrent)]
+    content = torrent.read_bytes()  # less the web seed, at which nobody answers: aria2 gives up when it is refused
+    (tmp_path / "t.torrent").write_bytes(content[: content.rindex(b"8:url-list")] + b"e")
+    command = ["aria2c", *options, f"--dir={tmp_path / 'aria2'}", f"--listen-port={port}", os.fspath(tmp_path / "t.torrent")]
     with subprocess.Popen(command) as client:
         try:
             wait(lambda: handle.connect_peer(("127.0.0.1", port)) or client.poll() is not None)
