@@ -3,6 +3,7 @@
 COMMANDS: dict[str, str] = {
     "init": "Make a project's folder: configuration, profiles, an empty manifest.",
     "run": "Run the workflow in this folder.",
+    "status": "Tell what is done, running, failed and missing, with rates and time left.",
     "config": "Check or show a configuration, tell what an edit re-runs, list all settings.",
     "sample": "Make a few volumes for one age, sex, ventricular and brain volume, with the packaged model or any other.",
     "bundle": "Import the published MONAI bundle's weights; export our models as a MONAI bundle.",
