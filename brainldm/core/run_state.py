@@ -1,6 +1,6 @@
 """Where a run stands, from what lies on disk: outputs, logs, benchmarks, and Snakemake's marks of what it has begun.
 
-Snakemake marks outputs as incomplete from the start of a job to its end, holds a lock while it runs, and removes what a failed job has written.
+Snakemake marks outputs as incomplete while their job runs, holds a lock while it runs itself, and removes what a failed job has written.
 """
 
 import base64
