@@ -1,6 +1,10 @@
 """The verbs that are no stage, for a person at a prompt: a module each, which nothing imports but the command line."""
 
 COMMANDS: dict[str, str] = {
+    "init": "Make a project's folder: configuration, profiles, an empty manifest.",
+    "run": "Run the workflow in this folder.",
+    "status": "Tell what is done, running, failed and missing, with rates and time left.",
+    "config": "Check or show a configuration, tell what an edit re-runs, list all settings.",
     "sample": "Make a few volumes for one age, sex, ventricular and brain volume, with the packaged model or any other.",
     "bundle": "Import the published MONAI bundle's weights; export our models as a MONAI bundle.",
     "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",

@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from brainldm.core.config import Generate, Given, read_section
+from brainldm.core.config import Generate
 from brainldm.core.covariates import covariate_array
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import sha256, write_json, writing
-from brainldm.core.rows import participant_id
 from brainldm.formats.figures import grey_png, sheet
-from brainldm.formats.nifti import SLOPE, encode_volume, write_bytes
+from brainldm.formats.nifti import SLOPE, write_bytes
 from brainldm.formats.tables import write_tsv
-from brainldm.models import autoencoder, pretrained, rows
-from brainldm.models.training import make_fabric
+from brainldm.model import load, request
+from brainldm.models import pretrained
 
 PICTURED = 16  # volumes at most in the preview
 
@@ -44,26 +42,26 @@ def main(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
     """The bytes are those of the row that `generate` makes of the same seed, index, covariates, weights, settings and batch size."""
-    files = _files(model, autoencoder_model, diffusion_model)
-    given = _settings(files, seed, {"steps": steps, "batch_size": batch_size})
-    how, fabric = given.own(Generate), make_fabric(device, given.precision, given.seed)
-    networks = rows.load(files.autoencoder, files.diffusion, fabric, how)
-    indices = range(index, index + n)
-    table = pd.DataFrame({"participant_id": [participant_id(row) for row in indices], "index": indices, "seed": seed})
-    table = table.assign(age_years=age, sex=sex, ventricles_ml=ventricles_ml, brain_ml=brain_ml)
-    for warning in networks.diffusion.ranges.beyond(covariate_array(table, "the covariates asked for")[0]):
+    made_by = load(_files(model, autoencoder_model, diffusion_model), device=device, steps=steps, batch_size=batch_size)
+    given, denoiser = made_by.given.model_copy(update={"seed": seed}), made_by.networks.diffusion
+    table = request(n, seed, index, age_years=age, sex=sex, ventricles_ml=ventricles_ml, brain_ml=brain_ml)
+    for warning in denoiser.ranges.beyond(covariate_array(table, "the covariates asked for")[0]):
         logging.warning(warning)
     table["file"] = [f"{who}_T1w.nii.gz" for who in table["participant_id"]]
     pictures: list[np.ndarray] = []
-    with writing(out), counted(networks.diffusion, -(-n // how.batch_size) * how.steps * (1 if how.guidance == 1 else 2)):
-        for asked, made in zip(table.itertuples(), rows.make(networks, table, how, SLOPE), strict=True):
-            write_bytes(out / asked.file, encode_volume(made.counts, given.grid, f"SYNTHETIC T1w brainldm {asked.participant_id}"))
+    with writing(out), counted(denoiser, _evaluations(given.own(Generate), n)):
+        for name, made in zip(table["file"], made_by.make(table), strict=True):
+            write_bytes(out / name, made.content)
             pictures.extend([made.counts * SLOPE][: PICTURED - len(pictures)])
         write_tsv(out / "samples.tsv", table.assign(sha256=[sha256(out / name) for name in table["file"]]))
-        hashes = {"autoencoder": sha256(files.autoencoder), "diffusion": sha256(files.diffusion)}
+        hashes = {"autoencoder": sha256(made_by.files.autoencoder), "diffusion": sha256(made_by.files.diffusion)}
         write_json(out / "samples.json", {"weights_sha256": hashes, "generate": given.model_dump(mode="json")})
         write_bytes(out / "preview.png", grey_png(sheet(pictures, given.grid)))
     logging.info("%s: %d volumes, samples.tsv, preview.png", out, n)
+
+
+def _evaluations(how: Generate, n: int) -> int:
+    return -(-n // how.batch_size) * how.steps * (1 if how.guidance == 1 else 2)
 
 
 def _files(folder: Path | None, coder: Path | None, denoiser: Path | None) -> pretrained.Model:
@@ -72,14 +70,6 @@ def _files(folder: Path | None, coder: Path | None, denoiser: Path | None) -> pr
     if coder or denoiser:
         raise ConfigError("expected --model, or both --autoencoder and --diffusion, or none of the three (the packaged model)")
     return pretrained.find(folder or pretrained.PACKAGED)
-
-
-def _settings(files: pretrained.Model, seed: int, asked: dict[str, int | None]) -> Given:
-    """How to sample: as the model's own section of `generate` says, or else by default, but for what is asked."""
-    own = read_section(files.section, "generate") if files.section else None
-    section = (own.section if own else {"batch_size": 1}) | {name: value for name, value in asked.items() if value is not None}
-    how, grid = Generate.model_validate(section).model_dump(mode="json"), autoencoder.load(files.autoencoder).grid
-    return Given(stage="generate", seed=seed, precision=own.precision if own else "auto", grid=grid, section=how)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 from brainldm.core.errors import DataError
 
 NAMES = ("sex", "age_years", "ventricles_ml", "brain_ml")
+UNITS = {"sex": "F or M", "age_years": "years", "ventricles_ml": "mL", "brain_ml": "mL, normalised for head size"}
 SEX_CODES = {"F": 0.0, "M": 1.0}
 TEMPLATE_ICV_ML = 1886.5  # brain mask of the MNI152 template (nilearn's copy, 1 mm); brain volumes are normalised to it
 

@@ -67,6 +67,11 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def write_image(path: Path, image: nib.Nifti1Image) -> None:
+    """Write an image that was made from bytes as the .nii.gz it was made from; nibabel's own `save` chooses another slope."""
+    write_bytes(path, igzip.compress(image.file_map["image"].fileobj.getvalue(), 1, mtime=0))
+
+
 def decode_volume(content: bytes, grid: Grid, name: str) -> np.ndarray:
     """The bytes of a .nii.gz on the grid -> float32 [I, J, K]; DataError, naming it, when it is damaged or on another grid."""
     try:

@@ -1,0 +1,39 @@
+"""Run the workflow in this folder, as `snakemake` does."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainldm.core.errors import ConfigError
+from brainldm.core.project import CONFIG, SNAKEFILE
+
+
+def main(
+    targets: Annotated[
+        list[str] | None, typer.Argument(metavar="[TARGET]...", help="files to make; after --, options of snakemake")
+    ] = None,
+    cores: Annotated[str | None, typer.Option("--cores", "-c", help="of this machine; all by default, unless a profile says")] = None,
+    profile: Annotated[str | None, typer.Option(help="a folder of profiles/, such as slurm")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="only tell what would be run")] = False,
+) -> None:
+    """Everything up to the release and the report, or the targets; what is done and unchanged is not run again."""
+    os.execv(sys.executable, [sys.executable, "-m", "snakemake", *arguments(Path(), targets or [], cores, profile, dry_run)])
+
+
+def arguments(folder: Path, targets: list[str], cores: str | None, profile: str | None, dry_run: bool) -> list[str]:
+    """What snakemake is told; ConfigError where `folder` is no project or has no such profile."""
+    if not (folder / CONFIG).is_file():
+        raise ConfigError(f"{folder.absolute()}: expected a project, found no {CONFIG}; `brainldm init DIR` makes one")
+    own, options = folder / "Snakefile", []
+    options += ["--snakefile", str(own if own.is_file() else SNAKEFILE)]
+    if profile is not None:
+        if not (folder / "profiles" / profile / CONFIG).is_file():
+            known = ", ".join(sorted(path.parent.name for path in folder.glob(f"profiles/*/{CONFIG}")))
+            raise ConfigError(f"--profile: expected a folder of profiles/ ({known or 'there is none'}), found {profile!r}")
+        options += ["--workflow-profile", str(folder / "profiles" / profile)]
+    if cores is not None or profile is None:
+        options += ["--cores", cores or "all"]
+    return [*options, *(["--dry-run"] if dry_run else []), *targets]

@@ -1,0 +1,42 @@
+"""Two configurations side by side: which settings differ, and which stages that would run again."""
+
+import json
+from typing import Any
+
+from brainldm.core.config import Config, section_json
+from brainldm.core.reference import flat
+from brainldm.core.story import STORY
+
+OUTSIDE = {  # settings of the workflow that stand in no stage's section -> the stages that they touch
+    "source": ("preprocess",),
+    "segmenter": ("segment",),
+    "request.rows_per_shard": ("request",),
+    "request.n_rows": ("evaluate", "release", "report"),
+}
+
+
+def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """Dotted name: (old, new) of every setting that differs."""
+    first, second = (flat(config.model_dump(mode="json")) for config in (old, new))
+    names = [*first, *(name for name in second if name not in first)]
+    return {name: (first.get(name), second.get(name)) for name in names if first.get(name) != second.get(name)}
+
+
+def sections(config: Config) -> dict[str, Any]:
+    """What every stage is told."""
+    return {stage: json.loads(section_json(config, stage)) for stage in STORY}
+
+
+def touched(old: dict[str, Any], new: dict[str, Any], names: list[str]) -> list[str]:
+    """Stages that run again, in story order: those whose sections differ, those that a setting outside touches, and all that read theirs.
+
+    `old` may lack stages, which have not run; `names` are the settings that differ.
+    """
+    direct = {stage for stage in STORY if stage in old and old[stage] != new[stage]}
+    for prefix, stages in OUTSIDE.items():
+        if any(name == prefix or name.startswith(f"{prefix}.") for name in names):
+            direct |= set(stages)
+    for stage, (_, reads) in STORY.items():
+        if direct & set(reads):
+            direct.add(stage)
+    return [stage for stage in STORY if stage in direct]
