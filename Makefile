@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow test-slurm lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -15,6 +15,10 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+test-slurm: $(VENV)/.installed-dev
+	$(PIP) --editable ".[dev,slurm]"
+	$(BIN)/python -m pytest tests/slurm
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ import pytest
 from brainldm.core.config import Cohort, Preprocess
 from brainldm.core.files import write_json
 from brainldm.core.grid import Grid
+from brainldm.core.requeue import REQUEUE
 from brainldm.formats.nifti import encode_native, read_volume, write_bytes
 from brainldm.imaging.anatomy import anatomy_of
 from brainldm.imaging.native import acquire
@@ -55,14 +56,16 @@ def _written(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.glob("sub-*")}
 
 
-def test_finished_scans_survive_a_kill_and_are_not_redone(command: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, REQUEUE)])
+def test_finished_scans_survive_a_kill_and_are_not_redone(command: list[str], tmp_path: Path, how: int, status: int) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(list(out.glob("sub-*.json"))) < N_SCANS // 2 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.send_signal(how)
+    assert process.wait() == status
+    assert how == signal.SIGKILL or not list(out.glob(".tmp*"))
     before = _written(out)
     finished = {name.removesuffix("_from-T1w_to-MNI152_mode-image_xfm.json") for name in before if name.endswith(".json")}
     assert N_SCANS // 2 <= len(finished) < N_SCANS

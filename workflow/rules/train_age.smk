@@ -17,8 +17,9 @@ rule train_age:
     threads: 2
     resources:
         device=CONFIG.device,
+        launch="",  # torchrun and its options, where a training has several GPUs
     shell:
-        "OMP_NUM_THREADS={threads} brainldm train_age"
+        "OMP_NUM_THREADS={threads} {resources.launch} brainldm train_age"
         " --section {input.section:q}"
         " --covariates {input.covariates:q}"
         " --device {resources.device:q}"

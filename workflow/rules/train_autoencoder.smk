@@ -19,8 +19,9 @@ rule train_autoencoder:
     threads: 2
     resources:
         device=CONFIG.device,
+        launch="",  # torchrun and its options, where a training has several GPUs
     shell:
-        "OMP_NUM_THREADS={threads} brainldm train_autoencoder"
+        "OMP_NUM_THREADS={threads} {resources.launch} brainldm train_autoencoder"
         " --section {input.section:q}"
         " --covariates {input.covariates:q}"
         " --features {input.features:q}"

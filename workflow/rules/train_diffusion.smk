@@ -18,8 +18,9 @@ rule train_diffusion:
     threads: 2
     resources:
         device=CONFIG.device,
+        launch="",  # torchrun and its options, where a training has several GPUs
     shell:
-        "OMP_NUM_THREADS={threads} brainldm train_diffusion"
+        "OMP_NUM_THREADS={threads} {resources.launch} brainldm train_diffusion"
         " --section {input.section:q}"
         " --covariates {input.covariates:q}"
         " --latents {input.latents:q}"

@@ -18,8 +18,9 @@ rule train_segmenter:
     threads: 2
     resources:
         device=CONFIG.device,
+        launch="",  # torchrun and its options, where a training has several GPUs
     shell:
-        "OMP_NUM_THREADS={threads} brainldm train_segmenter"
+        "OMP_NUM_THREADS={threads} {resources.launch} brainldm train_segmenter"
         " --section {input.section:q}"
         " --labels {input.labels:q}"
         " --device {resources.device:q}"
