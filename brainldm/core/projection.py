@@ -8,7 +8,7 @@ from brainldm.core.findings import Finding, warning
 from brainldm.core.rows import batch_names, shard_names
 from brainldm.core.story import STORY
 
-BY_BATCH, BY_SHARD = ("preprocess", "segment"), ("request", "generate", "measure")
+BY_BATCH, BY_SHARD = ("preprocess", "segment"), ("request", "generate", "measure", "pack")
 
 
 @dataclass(frozen=True)

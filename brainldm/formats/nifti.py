@@ -4,7 +4,9 @@ import gzip
 import hashlib
 import zlib
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
@@ -69,7 +71,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_image(path: Path, image: nib.Nifti1Image) -> None:
     """Write an image that was made from bytes as the .nii.gz it was made from; nibabel's own `save` chooses another slope."""
-    write_bytes(path, igzip.compress(image.file_map["image"].fileobj.getvalue(), 1, mtime=0))
+    write_bytes(path, igzip.compress(cast(BytesIO, image.file_map["image"].fileobj).getvalue(), 1, mtime=0))
 
 
 def decode_volume(content: bytes, grid: Grid, name: str) -> np.ndarray:
