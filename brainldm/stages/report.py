@@ -11,7 +11,7 @@ import typer
 from brainldm.core.config import read_section
 from brainldm.core.errors import DataError
 from brainldm.core.files import sha256, write_text
-from brainldm.formats import chapters, evaluation, html, scan_sheet, scores
+from brainldm.formats import chapters, evaluation, html, scan_sheet, scores, viewer
 
 LADDERS = (
     ("ladder", "ventricles_ml", "ventricular volume (mL)"),
@@ -39,8 +39,11 @@ def main(
         chapters.headline(found.report),
         scores.verdicts(found.report),
         chapters.contact_sheet(found, grid, given.seed),
+        viewer.chapter(found, grid),
         chapters.obedience(found),
-        *(chapters.ladder(found, *which, grid) for which in LADDERS),
+        *(chapters.ladder(found, *which, grid) for which in LADDERS[:2]),
+        chapters.figure_4(found, grid),
+        *(chapters.ladder(found, *which, grid) for which in LADDERS[2:]),
         scores.features(found.report),
         scores.diversity(found.report),
         scores.anatomy(found.report),
