@@ -102,8 +102,8 @@ def headline_text(report: Report) -> str:
 def _cell(report: Report, key: str | None, digits: int) -> str:
     if key is None or key not in report:
         return ""
-    interval = html.interval(report.get(f"{key}_ci"), digits)
-    return f"<b>{html.number(report[key], digits)}</b>{interval}<small>n = {report[f'{key}_n']:,}</small>"
+    found = html.estimate(html.number(report[key], digits), report.get(f"{key}_ci"), digits)
+    return f"<b>{found}</b><small>n = {report[f'{key}_n']:,}</small>"
 
 
 def _published(report: Report, key: str | None, digits: int) -> str:

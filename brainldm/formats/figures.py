@@ -170,7 +170,7 @@ def losses_svg(log: Mapping[str, np.ndarray], title: str) -> str:
     names = [name for name in log if name not in ("step", "seconds")]
     with matplotlib.rc_context(STYLE):
         rows = -(-len(names) // 2)
-        figure = Figure(figsize=(3.8 if len(names) > 1 else 2.4, 1.6 * rows + 0.3), layout="constrained")
+        figure = Figure(figsize=(3.8, 1.6 * rows + 0.3), layout="constrained")
         panels = figure.subplots(rows, min(2, len(names)), squeeze=False).ravel()
         for axes, name in zip(panels, names, strict=False):
             _loss_panel(axes, log["step"], log[name], name)

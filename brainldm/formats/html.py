@@ -43,11 +43,12 @@ svg.dag text { fill: currentColor; }
 .beside { display: grid; gap: 20px; grid-template-columns: minmax(0, 5fr) minmax(0, 3fr); align-items: start; }
 @media (max-width: 800px) { .beside { grid-template-columns: minmax(0, 1fr); } }
 .scroll { overflow-x: auto; }
-nav { columns: 3 200px; font-size: .92em; }
-nav a { display: block; color: var(--mark); text-decoration: none; padding: .15em 0; }
+nav { display: flex; flex-wrap: wrap; gap: .3em 1.2em; font-size: .92em; }
+nav a { color: var(--mark); text-decoration: none; }
 table { border-collapse: collapse; font-size: .92em; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .35em .8em .35em 0; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; }
+.ci { display: inline-block; font-weight: normal; }
 td code { white-space: nowrap; }
 td small { display: block; color: var(--soft); max-width: 46ch; }
 .scale { display: flex; gap: 8px; align-items: center; font-size: .85em; color: var(--soft); }
@@ -72,7 +73,7 @@ pre { overflow-x: auto; font-size: .8em; }
   .stacked, .stacked :is(thead, tbody) { display: block; }
   .stacked tr { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); border-bottom: 1px solid var(--line); padding: .4em 0; }
   .stacked :is(td, th) { border: 0; padding: .1em .6em .1em 0; }
-  .stacked td:first-child { grid-column: 1 / -1; }
+  .stacked :is(td, th):first-child { grid-column: 1 / -1; }
   .stacked th:first-child:empty { display: none; }
   .stacked td small { max-width: none; }
 }
@@ -80,14 +81,14 @@ summary { cursor: pointer; color: var(--mark); }
 """
 
 
-def page(title: str, body: Iterable[str]) -> str:
-    """A whole document with a table of its chapters; `body` is markup, `title` text."""
+def page(title: str, lede: str, body: Iterable[str]) -> str:
+    """A whole document with a table of its chapters; `body` is markup, `title` and `lede` text."""
     content = "\n".join(body)
     links = "".join(f'<a href="#{name}">{text}</a>' for name, text in re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', content))
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        f"<nav>{links}</nav>\n{content}\n</body></html>\n"
+        f"{paragraph(lede)}<nav>{links}</nav>\n{content}\n</body></html>\n"
     )
 
 
@@ -149,8 +150,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{digits}f}"
 
 
+def estimate(value: str, bounds: Sequence[float | None] | None, digits: int = 3) -> str:
+    """Markup of a value (text) and its interval, which goes below it where a column is narrow."""
+    return f'{escape(value)} <span class="ci">{interval(bounds, digits).strip()}</span>'
+
+
 def interval(bounds: Sequence[float | None] | None, digits: int = 3) -> str:
     """' [low, high]', or nothing where there is no interval."""
     if not bounds or None in bounds:
         return ""
-    return " [" + ",\N{NO-BREAK SPACE}".join(number(bound, digits) for bound in bounds) + "]"
+    return " [" + ", ".join(number(bound, digits) for bound in bounds) + "]"

@@ -32,10 +32,8 @@ def main(
     """Every number comes from the files; nothing is computed anew."""
     given = read_section(section, "report")
     grid, found = given.grid, evaluation.read(evaluate)
+    lede = f"{found.report['n_synthetic']:,} synthetic T1-weighted volumes of {found.report['resolution']}, after Pinaya et al. 2022."
     body = [
-        html.paragraph(
-            f"{found.report['n_synthetic']:,} synthetic T1-weighted volumes of {found.report['resolution']}, after Pinaya et al. 2022."
-        ),
         chapters.headline(found.report),
         scores.verdicts(found.report),
         chapters.contact_sheet(found, grid, given.seed),
@@ -56,7 +54,7 @@ def main(
         chapters.release(contents(release), torrent(release.parent)),
         chapters.everything(found.report),
     ]
-    write_text(out, html.page("Synthetic brain MRI: what this run made", body))
+    write_text(out, html.page("Synthetic brain MRI: what this run made", lede, body))
     places = f"report:  {out}\nrelease: {release.parent}\n"
     write_text(out.with_suffix(".txt"), f"brainldm: {chapters.headline_text(found.report)}\n{places}")
 

@@ -105,7 +105,7 @@ def test_every_slider_changes_the_picture_and_says_its_value(desktop) -> None:
         ("x", 20, None),
         ("y", 20, None),
         ("z", 40, None),
-        ("step", 4, "asked 110 mL, measured 111 mL"),
+        ("step", 4, "5 of 5"),
         ("low", 0.4, "0.4"),
         ("high", 0.6, "0.6"),
         ("opacity", 0.9, "90 %"),
@@ -119,6 +119,7 @@ def test_every_slider_changes_the_picture_and_says_its_value(desktop) -> None:
         assert now == pytest.approx(value, abs=CONFIG.grid.spacing_mm / 2)
         assert slider.locator("xpath=..").locator("output").text_content() == (says or f"{now:g} mm")
         before = after
+    assert "Ventricles: asked 110 mL, measured 111 mL." in desktop.locator("#viewer .where").text_content()
     assert desktop.said == []
 
 

@@ -67,9 +67,9 @@
     if (location) {
       axes.forEach((axis, index) => (control(axis).value = location.mm[index]));
       const [image, label] = location.values.map((found) => found.value);
-      place.dataset.at = `${axes.map((axis) => Math.round(value(axis))).join(", ")} mm: ${(image / 255).toFixed(2)}, ${labels[label]?.[0] ?? "background"}`;
+      place.dataset.at = `${axes.map(value).join(", ")} mm: ${(image / 255).toFixed(2)}, ${labels[label]?.[0] ?? "background"}`;
     }
-    const texts = { step: frames[value("step")], opacity: `${Math.round(100 * value("opacity"))} %` };
+    const texts = { step: `${value("step") + 1} of ${frames.length}`, opacity: `${Math.round(100 * value("opacity"))} %` };
     for (const input of form.querySelectorAll("input")) {
       const unit = axes.includes(input.name) ? " mm" : "";
       input.parentElement.querySelector("output").textContent = texts[input.name] ?? `${Number(Number(input.value).toFixed(2))}${unit}`;
