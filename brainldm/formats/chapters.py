@@ -50,6 +50,11 @@ HEADLINE = (
     ("segmenter_ventricles_r", None, "Segmenter: ventricles of held-out scans against the truth, r", 3, "1: the ruler is right"),
 )
 # prefix of its figures, requested column, measured column, unit in keys, label
+# key of a ladder, its name, unit, and what the paper's Fig. 4 shows at which min-max values
+FIGURE_4 = (
+    ("beyond_ventricles_ml", "ventricles", "mL", {1.5: "enlarged", 1.9: "enlarged more", -0.5: "nearly none"}),
+    ("beyond_brain_ml", "brain volume", "mL", {-0.1: "atrophy", -0.3: "more atrophy", -0.5: "most atrophy"}),
+)
 SCATTERS = (
     ("ventricles", "ventricles_ml", "measured_ventricles_ml", "ml", "ventricular volume (mL)"),
     ("brain", "brain_ml", "measured_brain_ml", "ml", "brain volume, normalised (mL)"),
@@ -80,7 +85,7 @@ def headline(report: Report) -> str:
         "Another population at another resolution, with another segmenter and other features for FID: the last column shows what was "
         "reached there and is no contest. Compare this run with its own real data. In brackets: 95 % intervals."
     )
-    table = html.table(("", "this run", "real data, this run", "paper (UK Biobank)"), rows)
+    table = html.table(("", "this run", "real data, this run", report["paper"]["label"]), rows, "stacked")
     return html.section("What came out", html.paragraph(text, "note"), table)
 
 
@@ -97,8 +102,8 @@ def headline_text(report: Report) -> str:
 def _cell(report: Report, key: str | None, digits: int) -> str:
     if key is None or key not in report:
         return ""
-    interval = html.interval(report.get(f"{key}_ci"), digits)
-    return f"<b>{html.number(report[key], digits)}</b>{interval}<small>n = {report[f'{key}_n']:,}</small>"
+    found = html.estimate(html.number(report[key], digits), report.get(f"{key}_ci"), digits)
+    return f"<b>{found}</b><small>n = {report[f'{key}_n']:,}</small>"
 
 
 def _published(report: Report, key: str | None, digits: int) -> str:
@@ -146,17 +151,23 @@ def obedience(found: Evaluation) -> str:
     """Scatter plots of requested against measured covariates."""
     plots = []
     for name, requested, measured, unit, label in SCATTERS:
-        r = f"r = {html.number(found.report[f'{name}_r'])}{html.interval(found.report[f'{name}_r_ci'])}"
+        r = f"this run: r = {html.number(found.report[f'{name}_r'])}{html.interval(found.report[f'{name}_r_ci'])}"
+        paper = found.report["paper"]
+        note = f"{r}\n{paper['label']}: r = {paper[f'{name}_r']}" if f"{name}_r" in paper else r
         ages = found.shown["held_out_ages"]
         real = (np.array(ages["true"]), np.array(ages["predicted"])) if name == "age" else None
         labels = (f"requested {label}", f"{'predicted' if real else 'measured'} {label}")
-        svg = figures.scatter_svg(found.agreement[requested].to_numpy(), found.agreement[measured].to_numpy(), labels, r, real)
+        svg = figures.scatter_svg(found.agreement[requested].to_numpy(), found.agreement[measured].to_numpy(), labels, note, real)
         plots.append(html.figure(svg, _scatter_caption(found.report, name, unit, real)))
-    return html.section("Does it obey?", html.row(*plots))
+    text = "Ventricles and age as in the paper's Fig. 3 (n = 1,000 there, UK Biobank, 1 mm; it gives no intervals)."
+    return html.section("Does it obey?", html.paragraph(text), html.row(*plots))
 
 
 def _scatter_caption(report: Report, name: str, unit: str, real: tuple[np.ndarray, np.ndarray] | None) -> str:
-    slope, bias, mae = (html.number(report[f"{name}_{key}"], 2) for key in ("slope", f"bias_{unit}", f"mae_{unit}"))
+    slope, bias, mae = (
+        f"{html.number(report[f'{name}_{key}'], 2)}{html.interval(report[f'{name}_{key}_ci'], 2)}"
+        for key in ("slope", f"bias_{unit}", f"mae_{unit}")
+    )
     text = (
         f"n = {report['n_synthetic']:,} synthetic volumes; slope {slope}, bias {bias} {UNITS[unit]}, "
         f"mean absolute error {mae} {UNITS[unit]}. Good: points on the dashed line."
@@ -194,6 +205,29 @@ def ladder(found: Evaluation, kind: str, name: str, label: str, grid: Grid) -> s
     both = html.beside(html.tiles(steps, "narrow") + scale, curve)
     title = f"What changes with the {thing}?" if kind == "ladder" else f"Beyond the training range: {thing}"
     return html.section(title, both, html.paragraph(caption))
+
+
+def figure_4(found: Evaluation, grid: Grid) -> str:
+    """The paper's Fig. 4 in its layout: volumes asked for beyond the training range, beside what was published."""
+    rows = []
+    for key, name, unit, published in FIGURE_4:
+        steps = found.shown[key]
+        places = [int(np.argmin(np.abs(np.array(steps["scaled"]) - value))) for value in published]
+        rows += [
+            strip(
+                found.volumes[key][place],
+                grid,
+                f"{name} {value:+.1f}. This run: asked {html.number(steps['requested'][place], 0)}, measured "
+                f"{html.number(steps['measured'][place], 0)} {unit}. {found.report['paper']['label']}: {says}.",
+                "synthetic",
+            )
+            for (value, says), place in zip(published.items(), places, strict=True)
+        ]
+    caption = (
+        f"n = {len(rows)} volumes from the same noise; 0 and 1 are the lowest and highest value of the training scans, all else stays at "
+        f"their median. The paper judges its pictures by eye and gives no measured volumes. {ORIENTATION} Good: as published, and a brain."
+    )
+    return html.section("Beyond the training range: the paper's Fig. 4", html.tiles(rows, "three"), html.paragraph(caption))
 
 
 def failures(found: Evaluation, grid: Grid) -> str:

@@ -1,5 +1,6 @@
 """What the evaluation leaves for the report: report.json, and beside it the table of rows and the volumes that are shown."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,16 @@ MEASURED = ("index", "ventricles_ml", "brain_ml", "icv_ml", "age_predicted_years
 REGIONS = {ICV, *NAMES.values()}
 EMBEDDED = "the embedded demo population (deformed copies of the MNI152 template, no scans of people)"
 SHOWN, NEAR, WORST = 12, 4, 8  # volumes in the contact sheet (of each kind), suspected copies, failures
+VIEWED = 3  # of the contact sheet, of each kind, that are shown with their segmentation, as all ladders are
+LABELS = "_labels"  # ends the names of label maps
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Flat figures; requested and measured values of all synthetic rows; volumes [n,I,J,K] in [0, 1] by name; what each of them is."""
+    """Flat figures; requested and measured values of all synthetic rows; volumes [n,I,J,K] by name; what each of them is.
+
+    Volumes lie in [0, 1]; where the name ends in LABELS, they are the label maps of the first ones of the name before it.
+    """
 
     report: dict[str, Any]
     agreement: pd.DataFrame
@@ -70,7 +76,10 @@ def write(path: Path, evaluation: Evaluation) -> None:
     """Write report.json at `path`, last, so that where it stands all that lies beside it is whole."""
     write_tsv(path.with_name("agreement.tsv"), evaluation.agreement)
     with atomic(path.with_name("images.npz")) as temporary:
-        packed = {name: np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8) for name, array in evaluation.volumes.items()}
+        packed = {
+            name: array if name.endswith(LABELS) else np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
+            for name, array in evaluation.volumes.items()
+        }
         np.savez_compressed(temporary, **packed)  # type: ignore[arg-type]
     write_json(path.with_name("shown.json"), _plain(evaluation.shown))
     write_json(path, evaluation.report)
@@ -92,7 +101,7 @@ def _plain(value: Any) -> Any:
 def _read_volumes(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as archive:
-            return {name: archive[name] / np.float32(255) for name in archive.files}
+            return {name: archive[name] if name.endswith(LABELS) else archive[name] / np.float32(255) for name in archive.files}
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected volumes as .npz, found none that can be read ({error})") from None
 
@@ -120,6 +129,11 @@ def pictures(
         volumes[name] = ladder["images"]
         shown[name] = {key: values for key, values in ladder.items() if key != "images"}
     return volumes, {**shown, "near_score": score[near].tolist(), "worst_reason": reasons}
+
+
+def viewed(volumes: dict[str, np.ndarray], ladders: Iterable[str]) -> dict[str, np.ndarray]:
+    """Those of the volumes that are shown with their segmentation."""
+    return {"real": volumes["real"][:VIEWED], "synthetic": volumes["synthetic"][:VIEWED], **{name: volumes[name] for name in ladders}}
 
 
 def write_reference(path: Path, mean: np.ndarray, covariance: np.ndarray, n: int, features: str) -> None:

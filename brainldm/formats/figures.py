@@ -12,11 +12,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from brainldm.core.grid import Grid
+from brainldm.core.labels import MIRRORED, NAMES
 
 BLUE, ORANGE = "#0077bb", "#ee7733"  # told apart by all common colour visions (Tol, "vibrant"); on a dark page blue becomes lighter
 INK = "#010203"  # stands for the page's own text colour until the SVG is written
 PLANES_MM = (9.0, -19.0, 17.0)  # MNI planes right, anterior, superior that cut the bodies of the lateral ventricles
 DIFFERENCE_LIMIT = 0.3  # intensities; both ends of the difference maps' colour scale
+OPACITY = 0.35  # of label maps over pictures
+# in the order of the ids; white matter, cortex, ventricles and csf are told apart by all common colour visions (after Tol)
+LABEL_COLOURS = (
+    *("#000000", "#44aa99", "#ccbb44", "#ee6677", "#aa3377", "#88ddcc", "#999933", "#bbbbbb", "#228833", "#ee8866", "#ddcc77"),
+    *("#ff5577", "#cc3311", "#9988dd", "#117733", "#ffaabb", "#66ccee", "#882255", "#4477aa"),
+)
 RASTER_ABOVE = 3000  # points of one scatter plot; more are drawn as pixels, so that the page stays small
 STYLE: Any = {
     "font.size": 9,
@@ -59,7 +66,7 @@ def _padded(picture: np.ndarray, height: int) -> np.ndarray:
 
 def grey_png(picture: np.ndarray) -> bytes:
     """A picture [rows, columns] with intensities in [0, 1] as greyscale PNG."""
-    return _png(picture, "gray", 0.0, 1.0)
+    return _png(picture, "gray")
 
 
 def difference_png(picture: np.ndarray) -> bytes:
@@ -67,7 +74,22 @@ def difference_png(picture: np.ndarray) -> bytes:
     return _png(picture, "RdBu_r", -DIFFERENCE_LIMIT, DIFFERENCE_LIMIT)
 
 
-def _png(picture: np.ndarray, colours: str, low: float, high: float) -> bytes:
+def label_colour(label: int) -> tuple[int, int, int]:
+    """Red, green and blue of a FreeSurfer id; both sides of a structure have the same."""
+    place = sorted({min(label, MIRRORED.get(label, label)) for label in NAMES}).index(min(label, MIRRORED.get(label, label)))
+    code = LABEL_COLOURS[place]
+    return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
+
+
+def labelled_png(picture: np.ndarray, labels: np.ndarray) -> bytes:
+    """A greyscale picture in [0, 1] under the colours of its label map [rows, columns]."""
+    colours = np.array([label_colour(label) if label in NAMES else (0, 0, 0) for label in range(256)]) / 255
+    shown = np.repeat(np.clip(picture, 0, 1)[..., None], 3, axis=2)
+    shown[labels > 0] = (1 - OPACITY) * shown[labels > 0] + OPACITY * colours[labels[labels > 0]]
+    return _png(shown)
+
+
+def _png(picture: np.ndarray, colours: str | None = None, low: float = 0.0, high: float = 1.0) -> bytes:
     buffer = io.BytesIO()
     matplotlib.image.imsave(buffer, picture, format="png", cmap=colours, vmin=low, vmax=high)
     return buffer.getvalue()
@@ -148,7 +170,7 @@ def losses_svg(log: Mapping[str, np.ndarray], title: str) -> str:
     names = [name for name in log if name not in ("step", "seconds")]
     with matplotlib.rc_context(STYLE):
         rows = -(-len(names) // 2)
-        figure = Figure(figsize=(3.8 if len(names) > 1 else 2.4, 1.6 * rows + 0.3), layout="constrained")
+        figure = Figure(figsize=(3.8, 1.6 * rows + 0.3), layout="constrained")
         panels = figure.subplots(rows, min(2, len(names)), squeeze=False).ravel()
         for axes, name in zip(panels, names, strict=False):
             _loss_panel(axes, log["step"], log[name], name)

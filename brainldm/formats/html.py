@@ -1,6 +1,7 @@
 """Parts of a self-contained HTML page: everything inlined, nothing fetched, light and dark, from a phone to a desk."""
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -28,6 +29,7 @@ svg.dag rect { fill: var(--card); stroke: var(--mark); }
 svg.dag text { fill: currentColor; }
 .tiles { display: grid; gap: 8px; grid-template-columns: repeat(auto-fill, minmax(min(47%, 235px), 1fr)); }
 .narrow { grid-template-columns: repeat(auto-fill, minmax(min(30%, 110px), 1fr)); }
+.three { grid-template-columns: repeat(auto-fill, minmax(min(100%, 320px), 1fr)); }
 .tiles figure { background: var(--card); border-radius: 6px; padding: 6px; border-top: 4px solid var(--line); }
 .tiles figure.real { border-top-color: #ee7733; }
 .tiles figure.synthetic { border-top-color: var(--mark); }
@@ -41,31 +43,59 @@ svg.dag text { fill: currentColor; }
 .beside { display: grid; gap: 20px; grid-template-columns: minmax(0, 5fr) minmax(0, 3fr); align-items: start; }
 @media (max-width: 800px) { .beside { grid-template-columns: minmax(0, 1fr); } }
 .scroll { overflow-x: auto; }
+nav { display: flex; flex-wrap: wrap; gap: .3em 1.2em; font-size: .92em; }
+nav a { color: var(--mark); text-decoration: none; }
 table { border-collapse: collapse; font-size: .92em; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .35em .8em .35em 0; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; }
+.ci { display: inline-block; font-weight: normal; }
 td code { white-space: nowrap; }
 td small { display: block; color: var(--soft); max-width: 46ch; }
 .scale { display: flex; gap: 8px; align-items: center; font-size: .85em; color: var(--soft); }
 .scale i { width: 140px; height: 10px; border: 1px solid var(--line);
   background: linear-gradient(90deg, #053061, #4393c3, #f7f7f7, #d6604d, #67001f); }
+.stage { display: none; background: #000; border-radius: 6px; overflow: hidden; aspect-ratio: 2.6; }
+@media (pointer: coarse) { .stage canvas { pointer-events: none; } }
+#viewer form { display: none; gap: 2px 20px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 230px), 1fr)); margin: .6em 0; }
+#viewer:is([data-state="starting"], [data-state="ready"]) > .stage { display: block; }
+#viewer[data-state="ready"] > form { display: grid; }
+#viewer:is([data-state="starting"], [data-state="ready"]) > .note { display: none; }
+#viewer label[hidden] { display: none; }
+#viewer label { font-size: .88em; color: var(--soft); }
+#viewer output { float: right; color: var(--ink); font-variant-numeric: tabular-nums; }
+#viewer :is(input, select) { width: 100%; display: block; accent-color: var(--mark); font: inherit; }
+#viewer .where { grid-column: 1 / -1; margin: 0; max-width: none; min-height: 3em; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: .85em; color: var(--soft); max-width: none; }
+.legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; border: 1px solid var(--line); margin-right: 5px; }
+pre { overflow-x: auto; font-size: .8em; }
+@media (max-width: 700px) {
+  .stage { aspect-ratio: 1; }
+  .stacked, .stacked :is(thead, tbody) { display: block; }
+  .stacked tr { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); border-bottom: 1px solid var(--line); padding: .4em 0; }
+  .stacked :is(td, th) { border: 0; padding: .1em .6em .1em 0; }
+  .stacked :is(td, th):first-child { grid-column: 1 / -1; }
+  .stacked th:first-child:empty { display: none; }
+  .stacked td small { max-width: none; }
+}
 summary { cursor: pointer; color: var(--mark); }
 """
 
 
-def page(title: str, body: Iterable[str]) -> str:
-    """A whole document; `body` is markup, `title` text."""
+def page(title: str, lede: str, body: Iterable[str]) -> str:
+    """A whole document with a table of its chapters; `body` is markup, `title` and `lede` text."""
+    content = "\n".join(body)
+    links = "".join(f'<a href="#{name}">{text}</a>' for name, text in re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', content))
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        + "\n".join(body)
-        + "\n</body></html>\n"
+        f"{paragraph(lede)}<nav>{links}</nav>\n{content}\n</body></html>\n"
     )
 
 
 def section(title: str, *parts: str) -> str:
     """A titled chapter; `parts` are markup."""
-    return f"<section><h2>{escape(title)}</h2>\n" + "\n".join(parts) + "</section>"
+    name = re.sub(r"\W+", "-", title.lower()).strip("-")
+    return f'<section><h2 id="{name}">{escape(title)}</h2>\n' + "\n".join(parts) + "</section>"
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -99,11 +129,11 @@ def beside(wide: str, narrow: str) -> str:
     return f'<div class="beside"><div>{wide}</div>{narrow}</div>'
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of markup cells; it scrolls sideways where the screen is narrow."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """A table of markup cells; where the screen is narrow it scrolls sideways or, `stacked`, has each row's first cell above the others."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" for cells in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def folded(title: str, content: str) -> str:
@@ -118,6 +148,11 @@ def number(value: float | None, digits: int = 3) -> str:
     if value and abs(value) < 10**-digits * 10:
         return f"{value:.2g}"
     return f"{value:,.{digits}f}"
+
+
+def estimate(value: str, bounds: Sequence[float | None] | None, digits: int = 3) -> str:
+    """Markup of a value (text) and its interval, which goes below it where a column is narrow."""
+    return f'{escape(value)} <span class="ci">{interval(bounds, digits).strip()}</span>'
 
 
 def interval(bounds: Sequence[float | None] | None, digits: int = 3) -> str:

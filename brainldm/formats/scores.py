@@ -19,7 +19,7 @@ def verdicts(report: Report) -> str:
         (
             escape(name),
             f"<code>{escape(row['figure'])}</code>",
-            f"{_value(row['value'])} <small>{escape(row['sense'])} {_value(row['limit'])}</small>",
+            f"{_with_interval(report, row)}<small>{escape(row['sense'])} {_value(row['limit'])}</small>",
             "yes" if row["passed"] else "<b>NO</b>",
         )
         for name, row in report["verdicts"].items()
@@ -27,7 +27,15 @@ def verdicts(report: Report) -> str:
     text = (
         "Limits are the real scans' own value with some room; they tell a broken generator from a sound one, not a good one from a better."
     )
-    return html.section("Is it sound?", html.paragraph(text), html.table(("the generator", "figure", "value, limit", "passed"), rows))
+    table = html.table(("the generator", "figure", "value, limit", "passed"), rows, "stacked")
+    return html.section("Is it sound?", html.paragraph(text), table)
+
+
+def _with_interval(report: Report, row: Mapping[str, Any]) -> str:
+    figure = row["figure"]
+    n = f" <small>n = {report[f'{figure}_n']:,}</small>" if f"{figure}_n" in report else ""
+    value = row["value"] if isinstance(row["value"], str) else html.number(row["value"])
+    return html.estimate(value, report.get(f"{figure}_ci")) + n
 
 
 def _value(value: Any) -> str:
@@ -59,7 +67,7 @@ def features(report: Report) -> str:
 
 
 def _interval(report: Report, key: str) -> str:
-    return html.number(report[key]) + html.interval(report[f"{key}_ci"])
+    return html.estimate(html.number(report[key]), report[f"{key}_ci"])
 
 
 def diversity(report: Report) -> str:
@@ -147,8 +155,8 @@ def coverage(report: Report) -> str:
     rows = [(f"{sex}, {age}", *(_cell(row) for row in group)) for (sex, age), group in cells]
     header = ("sex, age in years", *dict.fromkeys(f"ventricles {row['ventricles_ml']} mL" for row in tables["coverage"]))
     caption = (
-        "Each cell: synthetic volumes (of as many training scans), mean absolute error of the ventricles in mL, and the share that fails "
-        "the quality check where any does. Good: filled where the training scans are, and errors alike."
+        "Each cell: synthetic volumes; below it training scans, mean absolute error of the synthetic ventricles in mL, and the share that "
+        "fails the quality check where any does. Good: filled where the training scans are, and errors alike."
     )
     support = tables["support"]["ventricles"]
     sides = " and ".join(f"{html.number(row['mae'], 2)} mL for the {row['n']:,} {name}" for name, row in support.items() if row["n"])
@@ -165,9 +173,9 @@ def coverage(report: Report) -> str:
 
 def _cell(row: Mapping[str, Any]) -> str:
     if not row["n"]:
-        return f"0 <small>of {row['n_train']}</small>"
+        return f"0<small>{row['n_train']} in training</small>"
     rejected = f", {row['rejected']:.0%} fail" if row["rejected"] else ""
-    return f"<b>{row['n']}</b> of {row['n_train']}<small>{html.number(row['ventricles_mae_ml'], 1)} mL{rejected}</small>"
+    return f"<b>{row['n']}</b><small>{row['n_train']} in training, {html.number(row['ventricles_mae_ml'], 1)} mL{rejected}</small>"
 
 
 def _deciles(name: str, rows: Sequence[Mapping[str, Any]], report: Report) -> str:

@@ -14,36 +14,40 @@ class Agreement:
 
     n: int
     r: float  # Pearson; nan where either side is constant
-    r_ci: tuple[float, float]  # 95 %, bootstrap percentiles
     slope: float  # least squares, measured = slope * requested + intercept
     intercept: float
     bias: float  # mean of measured - requested
     mae: float
+    ci: dict[str, tuple[float, float]]  # 95 % of each of them by name, bootstrap percentiles
 
 
 def agreement(requested: np.ndarray, measured: np.ndarray, bootstrap: int, seed: int | Sequence[int]) -> Agreement:
-    """Compare requested [n] with measured [n]; the interval of r comes from `bootstrap` resamples of the pairs."""
+    """Compare requested [n] with measured [n]; intervals come from `bootstrap` resamples of the pairs."""
     x, y = np.asarray(requested, dtype=np.float64), np.asarray(measured, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or len(x) < 3 or not np.isfinite([x, y]).all():
         raise DataError(f"agreement: expected at least 3 pairs of finite values, found {x.shape} requested and {y.shape} measured")
     generator = np.random.default_rng(seed)
     draws = (generator.integers(len(x), size=len(x)) for _ in range(bootstrap))
     with np.errstate(invalid="ignore", divide="ignore"):  # a constant side: nan, as documented
-        resampled = [_pearson(x[draw], y[draw]) for draw in draws]
-        r = _pearson(x, y)
-        slope = r * y.std() / x.std()
+        resampled = [_figures(x[draw], y[draw]) for draw in draws]
+        found = _figures(x, y)
+    return Agreement(len(x), **found, ci={name: _interval([one[name] for one in resampled]) for name in found})
+
+
+def _figures(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    r = float(np.corrcoef(x, y)[0, 1])
+    slope = float(r * y.std() / x.std())
+    off = y - x
+    return {
+        "r": r,
+        "slope": slope,
+        "intercept": float(y.mean() - slope * x.mean()),
+        "bias": float(off.mean()),
+        "mae": float(np.abs(off).mean()),
+    }
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
     # Few pairs can resample to one repeated pair, which has no r.
-    low, high = np.percentile([value for value in resampled if np.isfinite(value)] or [np.nan], [2.5, 97.5])
-    return Agreement(
-        n=len(x),
-        r=r,
-        r_ci=(float(low), float(high)),
-        slope=float(slope),
-        intercept=float(y.mean() - slope * x.mean()),
-        bias=float(np.mean(y - x)),
-        mae=float(np.mean(np.abs(y - x))),
-    )
-
-
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.corrcoef(x, y)[0, 1])
+    low, high = np.percentile([value for value in values if np.isfinite(value)] or [np.nan], [2.5, 97.5])
+    return float(low), float(high)

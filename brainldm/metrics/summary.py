@@ -23,18 +23,14 @@ def _finite(value: float) -> float | None:
 
 
 def obedience(name: str, unit: str, requested: np.ndarray, measured: np.ndarray, bootstrap: int, seed: int, kind: str = "") -> Entries:
-    """r with interval, slope, intercept, bias and mean absolute error of measured [N] against requested [N], both in `unit`.
+    """r, slope, intercept, bias and mean absolute error of measured [N] against requested [N], both in `unit`, with intervals.
 
     The keys begin with `name` and end, before _ci and _n, with `_kind`.
     """
     found, end = agreement(requested, measured, bootstrap, [seed, 43]), f"_{kind}" if kind else ""
-    return {
-        **entry(f"{name}_r{end}", found.r, found.n, found.r_ci),
-        **entry(f"{name}_slope{end}", found.slope, found.n),
-        **entry(f"{name}_intercept_{unit}{end}", found.intercept, found.n),
-        **entry(f"{name}_bias_{unit}{end}", found.bias, found.n),
-        **entry(f"{name}_mae_{unit}{end}", found.mae, found.n),
-    }
+    keys = {"r": "r", "slope": "slope", "intercept": f"intercept_{unit}", "bias": f"bias_{unit}", "mae": f"mae_{unit}"}
+    parts = [entry(f"{name}_{key}{end}", getattr(found, figure), found.n, found.ci[figure]) for figure, key in keys.items()]
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def mean_of(key: str, values: np.ndarray, bootstrap: int, seed: int) -> Entries:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from rich.progress import track
+from scipy.ndimage import affine_transform
 
 from brainldm.core.config import Evaluate, Sampling
 from brainldm.core.covariates import NAMES
@@ -51,6 +52,17 @@ class Panel:
         columns = self._over(read, range(n), title, lambda images: columns_mm3(self.ruler.segment(images).label_ml))
         return {name: mm3 / 1000 for name, mm3 in columns.items()}
 
+    def labels(self, images: np.ndarray, affine: np.ndarray, title: str) -> np.ndarray:
+        """Images [N,I,J,K] on the grid of `affine` -> label maps [N,I,J,K] on that grid, uint8, whatever grid the ruler's lie on."""
+        shape = images.shape[1:]
+
+        def ask(batch: torch.Tensor) -> Arrays:
+            found = self.ruler.segment(batch)
+            move = np.linalg.inv(found.affine) @ affine
+            return {"labels": np.stack([affine_transform(one, move, output_shape=shape, order=0) for one in found.labels])}
+
+        return self._over(lambda part: images[part.start : part.stop, None].astype(np.float32), range(len(images)), title, ask)["labels"]
+
     def reconstruct(self, read: Read, n: int, title: str) -> Arrays:
         """Of n latent means [N,C,i,j,k]: `images` [N,1,I,J,K] in [0, 1] as float16, and their `ventricles_ml` [N]."""
         return self._over(read, range(n), title, self._reconstruction)
@@ -61,16 +73,18 @@ class Panel:
         return _numpy(self.autoencoder.decode(torch.from_numpy(mu).float().to(self.device)).clamp(0, 1).float())
 
     def ladder(self, name: str, rows: np.ndarray, key: tuple[int, int], how: Sampling) -> Arrays:
-        """One brain with one covariate moved (Pinaya et al. 2022, Figs. 2 and 4): `requested` and `measured` [S], `images` [S,I,J,K].
+        """One brain with one covariate moved (Pinaya et al. 2022, Figs. 2 and 4): `requested`, `measured` [S], `images` [S,I,J,K].
 
-        `name` is the covariate that moves in rows [S,4], `key` is (seed, row index) of the noise that all volumes start from. One
-        volume at a time, because the decoder is dear in memory.
+        `scaled` [S] is what was requested in min-max units of the training scans. `name` is the covariate that moves in rows [S,4],
+        `key` is (seed, row index) of the noise that all volumes start from. One volume at a time, because the decoder is dear in memory.
         """
         noise = row_noise(*key, self.diffusion.latent_shape)[None]
         fresh = fresh_noise([key], self.diffusion.latent_shape)
         images = torch.cat([sample_volumes(self.diffusion, self.autoencoder, row[None], noise, how, fresh) for row in rows]).float()
         measured = self.age.predict(images) if name == "age_years" else volumes_ml(self.ruler, images)[name]
-        return {"requested": rows[:, NAMES.index(name)], "measured": measured, "images": _numpy(images[:, 0])}
+        column, ranges = NAMES.index(name), self.diffusion.ranges
+        scaled = (rows[:, column] - ranges.low[column]) / (ranges.high[column] - ranges.low[column])
+        return {"requested": rows[:, column], "scaled": scaled, "measured": measured, "images": _numpy(images[:, 0])}
 
     def ladders(self, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> dict[str, Arrays]:
         """`ladder_NAME` within the range of training covariates [N,4], `beyond_NAME` outside it; arguments as of `ladder`."""

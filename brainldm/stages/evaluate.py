@@ -65,7 +65,9 @@ def main(
     report["verdicts"] = verdicts(report)
     ladders = nets.ladders(covariate_array(train), options.ladder_steps, sets.first_row, sets.synthetic.sampling)
     volumes, shown = evaluation.pictures(sets, ours["copied"], ours["copy_score"], ladders, seed)
-    evaluation.write(out, evaluation.Evaluation(report, sets.table, volumes, {**shown, "held_out_ages": ages}))
+    viewed = evaluation.viewed(volumes, ladders)
+    labels = {f"{name}_labels": nets.labels(images, given.grid.affine, f"labels: {name}") for name, images in viewed.items()}
+    evaluation.write(out, evaluation.Evaluation(report, sets.table, {**volumes, **labels}, {**shown, "held_out_ages": ages}))
     keep.forget()
 
 

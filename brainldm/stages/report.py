@@ -11,7 +11,7 @@ import typer
 from brainldm.core.config import read_section
 from brainldm.core.errors import DataError
 from brainldm.core.files import sha256, write_text
-from brainldm.formats import chapters, evaluation, html, scan_sheet, scores
+from brainldm.formats import chapters, evaluation, html, scan_sheet, scores, viewer
 
 LADDERS = (
     ("ladder", "ventricles_ml", "ventricular volume (mL)"),
@@ -32,15 +32,16 @@ def main(
     """Every number comes from the files; nothing is computed anew."""
     given = read_section(section, "report")
     grid, found = given.grid, evaluation.read(evaluate)
+    lede = f"{found.report['n_synthetic']:,} synthetic T1-weighted volumes of {found.report['resolution']}, after Pinaya et al. 2022."
     body = [
-        html.paragraph(
-            f"{found.report['n_synthetic']:,} synthetic T1-weighted volumes of {found.report['resolution']}, after Pinaya et al. 2022."
-        ),
         chapters.headline(found.report),
         scores.verdicts(found.report),
         chapters.contact_sheet(found, grid, given.seed),
+        viewer.chapter(found, grid),
         chapters.obedience(found),
-        *(chapters.ladder(found, *which, grid) for which in LADDERS),
+        *(chapters.ladder(found, *which, grid) for which in LADDERS[:2]),
+        chapters.figure_4(found, grid),
+        *(chapters.ladder(found, *which, grid) for which in LADDERS[2:]),
         scores.features(found.report),
         scores.diversity(found.report),
         scores.anatomy(found.report),
@@ -53,7 +54,7 @@ def main(
         chapters.release(contents(release), torrent(release.parent)),
         chapters.everything(found.report),
     ]
-    write_text(out, html.page("Synthetic brain MRI: what this run made", body))
+    write_text(out, html.page("Synthetic brain MRI: what this run made", lede, body))
     places = f"report:  {out}\nrelease: {release.parent}\n"
     write_text(out.with_suffix(".txt"), f"brainldm: {chapters.headline_text(found.report)}\n{places}")
 

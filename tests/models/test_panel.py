@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -83,3 +84,16 @@ def test_the_features_are_named_with_their_weights(tmp_path: Path, ending: str) 
     assert embed(images).shape == (2, 512)
     assert ending in name
     assert sha256(weights)[:12] in name
+
+
+def test_label_maps_come_back_on_the_images_grid_whatever_grid_the_ruler_has() -> None:
+    images = np.random.default_rng(5).random((3, 6, 8, 6)).astype(np.float32)
+    affine, finer = np.diag([2.0, 2, 2, 1]), np.diag([1.0, 1, 1, 1])
+    finer[:3, 3] = -0.5  # each voxel of the images is 2 x 2 x 2 of the ruler's
+
+    def segment(batch: torch.Tensor) -> SimpleNamespace:
+        labels = (batch[:, 0].numpy() > 0.5).astype(np.uint8)
+        return SimpleNamespace(labels=labels.repeat(2, 1).repeat(2, 2).repeat(2, 3), affine=finer)
+
+    nets = dataclasses.replace(_panel(), ruler=cast("Any", SimpleNamespace(segment=segment)))
+    np.testing.assert_array_equal(nets.labels(images, affine, "labels"), images > 0.5)

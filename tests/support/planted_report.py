@@ -1,0 +1,142 @@
+"""An evaluation of planted numbers and volumes, and the files from which the report is made of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from brainldm.core import paper
+from brainldm.core.config import parse, section_json
+from brainldm.core.rows import participant_id
+from brainldm.formats import evaluation, scan_sheet
+from brainldm.formats.checksums import write_checksums
+from brainldm.formats.nifti import encode_volume, quantise, write_bytes
+from brainldm.formats.tables import write_tsv
+from brainldm.metrics import anatomy, audit, conditioning, fidelity, summary, verdicts
+
+CONFIG = parse(yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()))
+N, SEED = 40, 3
+LADDERS = ("ladder_ventricles_ml", "ladder_age_years", "beyond_ventricles_ml", "beyond_brain_ml")
+
+
+def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
+    """An evaluation of numbers drawn here and scored by the true metrics."""
+    generator = np.random.default_rng(SEED)
+    age, ventricles = generator.uniform(45, 80, N), generator.uniform(15, 110, N)
+    table = pd.DataFrame(
+        {
+            "index": range(N),
+            "participant_id": [participant_id(index) for index in range(N)],
+            "seed": SEED,
+            "age_years": age,
+            "sex": "F",
+            "ventricles_ml": ventricles,
+            "brain_ml": 1800 - 5 * age,
+            "measured_ventricles_ml": ventricles + generator.normal(2, 4, N),
+            "measured_brain_ml": 1790 - 5 * age + generator.normal(0, 20, N),
+            "age_predicted_years": age + generator.normal(0, 6, N),
+            "qc_pass": True,
+            "in_support": np.arange(N) % 5 > 0,
+        }
+    )
+    ages = {"true": age[:20], "predicted": age[:20] + generator.normal(0, 5, 20)}
+    alike = [
+        summary.mean_of(f"{name}{kind}", generator.normal(mean, 0.04, 500), 100, SEED)
+        for name, shift in (("ms_ssim", 0.0), ("g4r_ssim", -0.3))
+        for kind, mean in (("", 0.86 + shift), ("_reconstruction", 0.84 + shift), ("_real", 0.77 + shift))
+    ]
+    report = {
+        "population": "numbers planted by a test",
+        "resolution": "32 x 40 x 32 voxels of 5 mm",
+        "n_synthetic": N,
+        "fid_features": "planted",
+        "ms_ssim_weights": [0.2, 0.8],
+        **conditioning.conditioning(table, ages, 200, SEED),
+        **fidelity.fidelity(generator.standard_normal((60, 4)), generator.standard_normal((40, 4)), SEED),
+        **{key: value for entries in alike for key, value in entries.items()},
+        **summary.nearness(generator.uniform(1, 2, 30), generator.uniform(1, 2, 20), 100, SEED),
+        **summary.entry("autoencoder_psnr_db", float("nan"), 20),
+        **audit.audit(np.arange(N) < 1, np.zeros(30, bool), {kind: np.ones(30, bool) for kind in ("altered", "decoded")}, 0.05),
+        "paper": paper.block(),
+    }
+    regions = {name: generator.normal(300, 20, N) for name in ("left thalamus", "csf")}
+    report["tables"] = {**conditioning.tables(table, table), "anatomy": anatomy.regions(regions, regions, table, table)}
+    report["verdicts"] = verdicts.verdicts(report)
+    shown = {name: [f"{name}-{place}" for place in range(len(volumes[name]))] for name in volumes}
+    steps = {name: np.linspace(15, 110, 5) for name in LADDERS}
+    return evaluation.Evaluation(
+        report,
+        table,
+        volumes,
+        {
+            **shown,
+            "synthetic": table["participant_id"][: len(volumes["synthetic"])].tolist(),
+            "near_score": np.linspace(0.6, 0.9, len(volumes["near_train"])),
+            "worst_reason": ["a reason with <angle> & ampersand"] * len(volumes["worst"]),
+            "held_out_ages": ages,
+            **{name: {"requested": values, "measured": values + 1, "scaled": values / 50 - 0.8} for name, values in steps.items()},
+        },
+    )
+
+
+def write_inputs(folder: Path, found: evaluation.Evaluation) -> dict[str, object]:
+    """The files that the stage reads, and its arguments."""
+    section = folder / "report.section.json"
+    section.write_text(section_json(CONFIG, "report"))
+    evaluation.write(folder / "evaluate" / "report.json", found)
+    steps = np.arange(10, 500, 10)
+    logs = []
+    for name in ("train_autoencoder", "train_age"):
+        logs.append(folder / name / "log.csv")
+        logs[-1].parent.mkdir()
+        late = pd.Series(np.where(steps > 200, 0.5, np.nan))
+        pd.DataFrame({"step": steps, "seconds": steps / 7, "l1": 9 / steps, "adversarial": late}).to_csv(logs[-1], index=False)
+    release = folder / "release"
+    files = [release / "dataset_description.json", release / "sub-000001/anat/sub-000001_T1w.nii.gz"]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 1500)
+    write_checksums(release / "checksums.sha256", files)
+    (release / "planted.torrent").write_bytes(b"d1:ae")
+    return {
+        "section": section,
+        "qc": [write_qc(folder / "preprocess/000")],
+        "evaluate": folder / "evaluate" / "report.json",
+        "log": logs,
+        "release": release / "checksums.sha256",
+        "out": folder / "report.html",
+    }
+
+
+def write_qc(folder: Path) -> Path:
+    """Thirty scans: the last is bad, the two before it are flagged."""
+    grid, generator = CONFIG.grid, np.random.default_rng(8)
+    table = pd.DataFrame({"participant_id": [f"sub-{index:02d}" for index in range(30)], "status": "ok", "reason": None})
+    table["volume"] = [f"{name}_T1w.nii.gz" for name in table["participant_id"]]
+    for name in table["volume"]:
+        write_bytes(folder / name, encode_volume(quantise(generator.random(grid.shape)), grid, "test"))
+    measures = {name: generator.random(30) for name in scan_sheet.MEASURES}
+    table = table.assign(flags=None, **measures)
+    table.loc[27:28, "flags"] = ["low_similarity", "dark_brain;flat_brain"]
+    table.loc[29, ["status", "reason", "volume", *scan_sheet.MEASURES]] = ["bad", "expected a head, found <nothing>", *[None] * 9]
+    write_tsv(folder / "qc.tsv", table)
+    return folder / "qc.tsv"
+
+
+def volumes() -> dict[str, np.ndarray]:
+    """Noisy heads whose left side is brighter, and their label maps: white matter of each side around ventricles that grow by step."""
+    counts = {"real": 3, "synthetic": 3, "near_synthetic": 2, "near_train": 2, "worst": 2, **dict.fromkeys(LADDERS, 5)}
+    generator, grid = np.random.default_rng(9), CONFIG.grid
+    x, y, z = (np.moveaxis(np.indices(grid.shape), 0, -1) @ grid.affine[:3, :3].T + grid.affine[:3, 3]).transpose(3, 0, 1, 2)
+    radius = np.sqrt((x / 65) ** 2 + ((y + 17) / 85) ** 2 + ((z - 6) / 70) ** 2)
+    brightness = np.where(radius < 1, np.where(x < 0, 0.8, 0.6), 0.0)
+    found: dict[str, np.ndarray] = {}
+    for name, n in counts.items():
+        ventricles = [radius < 0.2 + 0.05 * place for place in range(n)]
+        found[name] = np.stack([np.where(inner, 0.1, brightness) for inner in ventricles]) + generator.uniform(0, 0.1, (n, *grid.shape))
+        if name in ("real", "synthetic", *LADDERS):
+            white = np.where(x < 0, 2, 41)
+            labels = [np.where(inner, np.where(x < 0, 4, 43), np.where(radius < 1, white, 0)) for inner in ventricles]
+            found[f"{name}_labels"] = np.stack(labels).astype(np.uint8)
+    return found
