@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-slurm lint bench clean
+.PHONY: demo test test-slow test-slurm test-faults lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -14,11 +14,15 @@ test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses $(CORES) --dist loadfile
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore tests/faults
 
 test-slurm: $(VENV)/.installed-dev
 	$(PIP) --editable ".[dev,slurm]"
 	$(BIN)/python -m pytest tests/slurm
+
+test-faults: $(VENV)/.installed-dev
+	$(PIP) --editable ".[dev,slurm]"
+	BRAINLDM_FAULTS_TABLE=docs/reliability.md $(BIN)/python -m pytest tests/faults
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

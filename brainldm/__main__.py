@@ -1,5 +1,6 @@
 """The command line: `brainldm <stage or command> ...` finds its module and calls it."""
 
+import errno
 import importlib
 import logging
 import sys
@@ -60,6 +61,10 @@ def main() -> None:
             application(wanted)()
     except BrainLDMError as error:
         sys.exit(f"brainldm: error: {error}")
+    except OSError as error:  # no fault of the program, wherever it is met
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        sys.exit(f"brainldm: error: {error.filename or 'results'}: expected to write there, found that it fails ({error.strerror})")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Get part of a release, from a folder or over HTTP: the rows that fulfil a condition, as a BIDS dataset of their own."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +40,7 @@ def main(
         if not (path.exists() and sha256(path) == row["sha256"]):
             write_bytes(path, read_volume_bytes(release, row))
     for row, record in zip(rows, bids.records(release.table), strict=True):
-        write_text(out / bids.sidecar_path(row["path"]), json.dumps(record, indent=2) + "\n")
+        write_text(out / bids.sidecar_path(row["path"]), bids.sidecar(record))
     for name in TEXTS:
         write_bytes(out / name, read_part(place, name))
     write_text(out / bids.IGNORED, bids.NOT_BIDS)

@@ -18,15 +18,16 @@ def atomic(path: Path) -> Iterator[Path]:
 
     The temporary name keeps the suffixes of `path`, because writers choose the format by suffix.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp{os.getpid()}.{path.name}")
-    try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -36,20 +37,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     A kill between the two renames leaves the old folder under its hidden name and none at `path`: never a mixture.
     """
     fresh, stale = (path.with_name(f".{age}.{path.name}") for age in ("fresh", "stale"))
-    for left in (fresh, stale):
-        shutil.rmtree(left, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    try:
-        yield fresh
-        for file in filter(Path.is_file, fresh.rglob("*")):
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        if path.exists():
-            os.rename(path, stale)
-        os.rename(fresh, path)
-        shutil.rmtree(stale, ignore_errors=True)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    with writing(path):
+        for left in (fresh, stale):
+            shutil.rmtree(left, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        try:
+            yield fresh
+            for file in filter(Path.is_file, fresh.rglob("*")):
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+            if path.exists():
+                os.rename(path, stale)
+            os.rename(fresh, path)
+            shutil.rmtree(stale, ignore_errors=True)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
 
 
 @contextmanager
@@ -58,7 +60,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{error.filename or path}: expected to write there, found that it fails ({error.strerror or error})") from None
+        named = error.filename and not Path(str(error.filename)).name.startswith(".tmp")
+        raise DataError(
+            f"{error.filename if named else path}: expected to write there, found that it fails ({error.strerror or error})"
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 BIDS has no word for images of nobody; as a derivative of no raw dataset it validates, and every text says SYNTHETIC.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -44,6 +45,11 @@ def records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     columns = [*REQUESTED, *MEASURED, *(column for column in STORED if column.name == "voxel_sha256")]
     for row in table[[column.name for column in columns]].itertuples(index=False):
         yield {column.name: _plain(value, column.kind) for column, value in zip(columns, row, strict=True)}
+
+
+def sidecar(record: dict[str, Any]) -> str:
+    """The text of a sidecar."""
+    return json.dumps(record, indent=2) + "\n"
 
 
 def _plain(value: Any, kind: str) -> Any:

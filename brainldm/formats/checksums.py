@@ -22,4 +22,6 @@ def read_checksums(path: Path) -> dict[str, str]:
     bad = next((line for line in lines if len(line) < 67 or line[64:66] != "  "), None)
     if bad is not None:
         raise DataError(f"{path}: expected lines of a SHA-256, two spaces and a name, found {bad!r}")
+    if outside := [line[66:] for line in lines if line[66:].startswith("/") or ".." in line[66:].split("/")]:
+        raise DataError(f"{path}: expected names of files in its folder, found {outside[0]!r}")
     return {line[66:]: line[:64] for line in lines}

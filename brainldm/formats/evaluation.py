@@ -102,7 +102,7 @@ def _read_volumes(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as archive:
             return {name: archive[name] if name.endswith(LABELS) else archive[name] / np.float32(255) for name in archive.files}
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a damaged file makes numpy and zipfile raise
         raise DataError(f"{path}: expected volumes as .npz, found none that can be read ({error})") from None
 
 
@@ -147,7 +147,7 @@ def read_reference(path: Path, features: str) -> tuple[np.ndarray, np.ndarray, i
     try:
         with np.load(path) as archive:
             mean, covariance, n, found = (archive[name] for name in ("mu", "sigma", "n", "features"))
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a damaged file makes numpy and zipfile raise
         raise DataError(f"{path}: expected statistics of features (reference.npz), found none that can be read ({error})") from None
     if str(found) != features:
         raise DataError(f"{path}: expected statistics of the features {features!r}, found those of {str(found)!r}")

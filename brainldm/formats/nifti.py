@@ -2,15 +2,19 @@
 
 import gzip
 import hashlib
+import math
 import zlib
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
 from isal import igzip
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from brainldm.core.errors import DataError
 from brainldm.core.files import atomic
@@ -18,6 +22,9 @@ from brainldm.core.grid import Grid
 
 SLOPE = 1 / 4096  # intensities in [0, 1] become 0 ... 4096; a power of two is exact in the float32 header
 SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
+MOST_BYTES = 4 << 30  # of an uncompressed scan
+# What nibabel, gzip and numpy raise where a file is damaged.
+DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, OverflowError, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
 _DESCRIP = 148  # where the header's 80 bytes of description begin
 ALIGNED = 2  # NIFTI_XFORM_ALIGNED_ANAT: rigidly aligned to MNI, not normalised to it
 
@@ -77,12 +84,33 @@ def write_image(path: Path, image: nib.Nifti1Image) -> None:
 def decode_volume(content: bytes, grid: Grid, name: str) -> np.ndarray:
     """The bytes of a .nii.gz on the grid -> float32 [I, J, K]; DataError, naming it, when it is damaged or on another grid."""
     try:
-        image = nib.Nifti1Image.from_bytes(gzip.decompress(content))
+        whole = inflate(content)
+        image = nib.Nifti1Image.from_bytes(whole)
+        check_size(image, len(whole))
         volume = np.asarray(image.dataobj, np.float32)
-    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
+    except DAMAGE as error:
         raise DataError(f"{name}: expected a whole .nii.gz, found a damaged one ({error})") from None
     grid.check(name, volume.shape, image.affine)
     return volume
+
+
+def inflate(content: bytes) -> bytes:
+    """A gzip file's content, its checksums verified; OSError, EOFError or zlib.error if it is damaged or more than MOST_BYTES."""
+    parts, left = [], MOST_BYTES
+    with gzip.GzipFile(fileobj=BytesIO(content)) as stream:
+        while left >= 0 and (part := stream.read(1 << 20)):
+            parts.append(part)
+            left -= len(part)
+    if left < 0:
+        raise OSError(f"it holds more than {MOST_BYTES} bytes, as no scan does")
+    return b"".join(parts)
+
+
+def check_size(image: Any, n_bytes: int) -> None:
+    """OSError unless the file's `n_bytes` hold the voxels that the header promises: nibabel asks for the memory before it looks."""
+    wanted = math.prod(image.shape) * image.get_data_dtype().itemsize
+    if wanted > n_bytes:
+        raise OSError(f"the header promises {wanted} bytes of voxels, the file holds {n_bytes}")
 
 
 def read_volume(path: Path, grid: Grid) -> np.ndarray:

@@ -3,9 +3,7 @@
 import hashlib
 import os
 import shutil
-import tarfile
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 
 from brainldm.core.errors import DataError
 from brainldm.core.files import atomic
+from brainldm.formats import bids
 from brainldm.formats.checksums import write_checksums
 from brainldm.formats.packs import COLUMNS, SCHEMA, read_pack, read_rows
 from brainldm.formats.torrent import write_torrent
@@ -29,7 +28,7 @@ def write_table(folder: Path, packs: Sequence[Path], n_rows: int, packaging: str
     """
     kept: list[pa.Table] = []
     schema = SCHEMA.with_metadata({"packaging": packaging, "synthetic": "true: nobody was scanned"})
-    with atomic(folder / TABLE) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with atomic(folder / TABLE) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
         for rows in map(read_rows, packs):
             part = rows.slice(0, n_rows - sum(map(len, kept)))
             if packaging != "tars":
@@ -45,21 +44,22 @@ def write_table(folder: Path, packs: Sequence[Path], n_rows: int, packaging: str
 
 
 def write_volumes(folder: Path, packs: Sequence[Path], n_rows: int) -> None:
-    """Unpack the first `n_rows` volumes and their sidecars; DataError, naming the row, where a volume is not what it was."""
+    """Write the first `n_rows` volumes and their sidecars; DataError, naming the volume, where one is not what it was."""
     left = n_rows
     for pack in packs:
-        rows = read_rows(pack)
-        digests = dict(zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
-        with tarfile.open(pack.with_suffix(".tar")) as tar:
-            for member in islice(tar, 2 * left):
-                content = tar.extractfile(member).read()  # type: ignore[union-attr]  # no member is a folder
-                expected, found = digests.get(member.name), hashlib.sha256(content).hexdigest()
-                if expected not in (None, found):
-                    raise DataError(f"{pack.with_suffix('.tar')}: {member.name}: expected SHA-256 {expected}, found {found}")
-                path = folder / member.name
+        table = read_rows(pack).slice(0, left).to_pandas()
+        with pack.with_suffix(".tar").open("rb") as tar:
+            for row, record in zip(table.to_dict("records"), bids.records(table), strict=True):
+                tar.seek(row["tar_offset"])
+                content = tar.read(row["n_bytes"])
+                found = hashlib.sha256(content).hexdigest()
+                if found != row["sha256"]:
+                    raise DataError(f"{pack.with_suffix('.tar')}: {row['path']}: expected SHA-256 {row['sha256']}, found {found}")
+                path = folder / bids.volume_path(row["participant_id"])
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-        left -= min(left, len(digests))
+                (folder / bids.sidecar_path(bids.volume_path(row["participant_id"]))).write_text(bids.sidecar(record), encoding="utf-8")
+        left -= len(table)
 
 
 def link_tars(folder: Path, packs: Sequence[Path]) -> dict[Path, tuple[str, bytes]]:

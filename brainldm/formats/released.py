@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from brainldm.core.errors import DataError
-from brainldm.core.rows import shard_rows
+from brainldm.core.rows import SHARD_PATTERN, shard_rows
+from brainldm.formats.bids import volume_path
 from brainldm.formats.package import LATENTS, SHARDS, TABLE
 from brainldm.formats.packs import COLUMNS
 from brainldm.formats.places import open_file, read_part
@@ -29,15 +30,25 @@ def open_release(place: str, where: str | None = None, n: int | None = None) -> 
     """The rows of a release that fulfil a condition on its columns, the first `n` of them; DataError if it is no release."""
     with open_file(place, TABLE) as handle:
         try:
-            file = pq.ParquetFile(handle)
+            file = pq.ParquetFile(handle, page_checksum_verification=True)
             table, metadata = file.read(columns=COLUMNS).to_pandas(), file.schema_arrow.metadata or {}
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever a damaged file makes pyarrow raise
             raise DataError(f"{place}/{TABLE}: expected the table of a release, found something else ({error})") from None
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise DataError(f"{place}/{TABLE}: expected the column(s) {', '.join(missing)}, found {', '.join(table.columns)}")
+    _check_names(table, f"{place}/{TABLE}")
     wanted = select(table, where).head(len(table) if n is None else n).reset_index(drop=True)
     return Released(place, wanted, metadata.get(b"packaging", b"files").decode())
+
+
+def _check_names(table: pd.DataFrame, name: str) -> None:
+    """DataError unless paths and shards, which become names of files, are those of a release: none may lead out of its folder."""
+    good = table["participant_id"].astype(str).str.fullmatch(r"sub-[A-Za-z0-9]+") & table["shard"].astype(str).str.fullmatch(SHARD_PATTERN)
+    bad = table[~good | (table["path"] != table["participant_id"].map(volume_path))]
+    if len(bad):
+        found = bad[["participant_id", "path", "shard"]].iloc[0].tolist()
+        raise DataError(f"{name}: expected participant, path and shard of a release, found {found}")
 
 
 def select(table: pd.DataFrame, where: str | None) -> pd.DataFrame:

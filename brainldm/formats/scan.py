@@ -1,6 +1,5 @@
 """Raw scans, read with suspicion: whatever makes one unusable is a ScanError that names the file and the cause."""
 
-import gzip
 import hashlib
 import logging
 import zlib
@@ -11,12 +10,11 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 
 from brainldm.core.errors import ScanError
+from brainldm.formats.nifti import DAMAGE, check_size, inflate
 
 GZIP_MAGIC = b"\x1f\x8b"
 KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}  # by the size of the header, a NIfTI file's first four bytes
@@ -39,13 +37,18 @@ class Scan(NamedTuple):
 
 def read_scan(path: Path) -> Scan:
     """Read a .nii, .nii.gz, .mgz or .mgh to its last byte; a 4-D image of one frame counts as 3-D. Intensities stay as they are."""
-    image = _decode(path, _inflate(path, _read(path)))
+    image = open_image(path)
     _check_shape(path, image.shape)
     affine = _affine(path, image)
     _check_geometry(path, image.shape, affine)
     volume = _voxels(path, image)
     scan = nib.as_closest_canonical(nib.Nifti1Image(volume.reshape(volume.shape[:3]), affine))
     return Scan(np.asarray(scan.dataobj, np.float32), scan.affine)
+
+
+def open_image(path: Path) -> Image:
+    """The image of a file that is whole to its last byte; ScanError if it is not."""
+    return _decode(path, _inflate(path, _read(path)))
 
 
 def fingerprint(path: Path) -> str:
@@ -67,7 +70,7 @@ def _inflate(path: Path, content: bytes) -> bytes:
     if not content.startswith(GZIP_MAGIC):
         return content
     try:
-        return gzip.decompress(content)
+        return inflate(content)
     except (OSError, EOFError, zlib.error) as error:
         raise ScanError(f"{path}: expected a whole gzip file, found a truncated or damaged gzip stream ({error})") from None
 
@@ -81,9 +84,14 @@ def _decode(path: Path, content: bytes) -> Image:
     if kind is nib.MGHImage and content[MGH_GOOD_RAS] == bytes(2):  # nibabel would make an orientation up
         raise ScanError(f"{path}: expected an orientation, found goodRASFlag 0: left cannot be told from right")
     try:
-        return kind.from_bytes(content)
-    except (ImageFileError, HeaderDataError, WrapStructError, MGHError, ValueError, TypeError, KeyError) as error:
+        image: Image = kind.from_bytes(content)
+    except (*DAMAGE, MGHError) as error:
         raise ScanError(f"{path}: expected a NIfTI or MGH image, found a damaged header ({error})") from None
+    try:
+        check_size(image, len(content))
+    except OSError as error:
+        raise ScanError(f"{path}: expected {image.shape} voxels of {image.get_data_dtype()}, found fewer ({error})") from None
+    return image
 
 
 def _check_shape(path: Path, shape: tuple[int, ...]) -> None:

@@ -214,14 +214,14 @@ def _contents(file: Path, row: Row) -> tuple[bytes, np.ndarray]:
 def _is_whole(file: Path, row: Row) -> bool:
     try:
         return bool(_contents(file, row))
-    except (OSError, EOFError, ValueError, DataError):
+    except Exception:  # whatever a damaged line or file leads to: the row is made again
         return False
 
 
 def _lines(folder: Path) -> Iterator[Any]:
     """The journal's lines: its identity, then rows; a line torn by a kill or a full disk is none."""
     with suppress(FileNotFoundError):
-        for text in (folder / _JOURNAL).read_text(encoding="utf-8").splitlines():
+        for text in (folder / _JOURNAL).read_bytes().splitlines():
             with suppress(ValueError):
                 yield json.loads(text)
 
@@ -231,7 +231,7 @@ def _whole_rows(folder: Path, identity: str) -> list[Row]:
     if lines and lines[0] != {"identity": identity}:
         logging.warning("%s: begun with another section, weights or request; its %d rows are redone", folder, len(lines) - 1)
         return []
-    rows = {row["index"]: row for row in lines[1:]}
+    rows = {row["index"]: row for row in lines[1:] if _has_keys(row, Row) and isinstance(row["index"], int)}
     return [row for index, row in rows.items() if _is_whole(_file(folder, index), row)]
 
 

@@ -39,18 +39,16 @@ def tsv_text(frame: pd.DataFrame) -> str:
 def read_parquet(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """Read a Parquet table; DataError if there is none, it is damaged, or it lacks one of `columns`."""
     try:
-        frame = pd.read_parquet(path, engine="pyarrow")
-    except OSError as error:
+        frame = pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
+    except Exception as error:  # whatever a damaged file makes pyarrow and pandas raise
         raise DataError(f"{path}: expected a Parquet table, found none or a damaged one ({error})") from None
-    except ValueError as error:  # pyarrow's ArrowInvalid is one
-        raise DataError(f"{path}: expected a Parquet table, found something else ({error})") from None
     return _checked(path, frame, columns)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame, schema: pa.Schema | None = None) -> None:
     """Write a Parquet table without index, with the types and field metadata of `schema` where one is given."""
     with atomic(path) as temporary:
-        frame.to_parquet(temporary, engine="pyarrow", index=False, compression="zstd", schema=schema)
+        frame.to_parquet(temporary, engine="pyarrow", index=False, compression="zstd", schema=schema, write_page_checksum=True)
 
 
 def arrow_schema(columns: Iterable[Column]) -> pa.Schema:

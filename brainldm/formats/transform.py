@@ -22,8 +22,11 @@ def write_transform(path: Path, mni_to_native: np.ndarray) -> None:
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(matrix[:3, :3].ravel().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())
-    with atomic(path) as temporary:
-        sitk.WriteTransform(transform, str(temporary))
+    try:
+        with atomic(path) as temporary:
+            sitk.WriteTransform(transform, str(temporary))
+    except RuntimeError as error:
+        raise DataError(f"{path}: expected to write there, found that it fails ({str(error).strip().splitlines()[-1]})") from None
 
 
 def read_transform(path: Path) -> np.ndarray:

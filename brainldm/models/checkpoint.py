@@ -1,5 +1,6 @@
-"""Checkpoints: safetensors whose header carries the network's own spec as JSON, so loading takes a path and nothing else."""
+"""Checkpoints: safetensors whose header carries the network's own spec as JSON, and a checksum: loading takes a path and nothing else."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,22 +15,38 @@ from brainldm.core.files import atomic
 
 def save(path: Path, tensors: dict[str, torch.Tensor], spec: dict[str, Any]) -> None:
     """Write tensors and `spec`, atomically; `spec["kind"]` says what the file is."""
-    with atomic(path) as temporary:
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, temporary, metadata={"spec": json.dumps(spec, sort_keys=True)})
+    contiguous, text = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, json.dumps(spec, sort_keys=True)
+    try:
+        with atomic(path) as temporary:
+            save_file(contiguous, temporary, metadata={"spec": text, "sha256": _digest(contiguous, text)})
+    except SafetensorError as error:
+        raise DataError(f"{path}: expected to write there, found that it fails ({error})") from None
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read tensors and spec; DataError, naming the file, when it is missing, damaged or of another kind."""
     try:
         with safe_open(path, framework="pt") as handle:
-            spec = json.loads((handle.metadata() or {}).get("spec", "{}"))
+            metadata = handle.metadata() or {}
+            spec = json.loads(metadata.get("spec", "{}"))
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise DataError(f"{path}: expected a brainldm checkpoint, found none that can be read ({error})") from None
-    if spec.get("kind") != kind:
-        raise DataError(f"{path}: expected a checkpoint of kind {kind!r}, found {spec.get('kind')!r}")
+    found = spec.get("kind") if isinstance(spec, dict) else None
+    if found != kind:
+        raise DataError(f"{path}: expected a checkpoint of kind {kind!r}, found {found!r}")
+    if metadata.get("sha256", digest := _digest(tensors, metadata["spec"])) != digest:  # files of older versions have none
+        raise DataError(f"{path}: expected tensors with SHA-256 {metadata['sha256']}, found {digest}: the file was damaged")
     return tensors, spec
+
+
+def _digest(tensors: dict[str, torch.Tensor], spec: str) -> str:
+    """SHA-256 of the spec and of every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(spec.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_foreign(path: Path) -> dict[str, torch.Tensor]:

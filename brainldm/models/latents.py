@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from brainldm.core.errors import DataError
 from brainldm.core.files import read_json, sha256, write_json
@@ -68,9 +67,8 @@ def write_file(path: Path, mu: torch.Tensor, sigma: torch.Tensor, participants: 
 def is_made_from(path: Path, made_from: str) -> bool:
     """Whether a whole file stands there that was made from the same."""
     try:
-        with safe_open(path, framework="pt") as handle:
-            return bool(json.loads((handle.metadata() or {}).get("spec", "{}")).get("made_from") == made_from)
-    except (OSError, SafetensorError):
+        return bool(checkpoint.load(path, KIND)[1].get("made_from") == made_from)
+    except DataError:
         return False
 
 

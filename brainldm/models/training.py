@@ -22,7 +22,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from brainldm.core.config import Training
-from brainldm.core.errors import ConfigError
+from brainldm.core.errors import ConfigError, DataError
 from brainldm.core.files import atomic, sha256
 from brainldm.core.requeue import REQUEUE
 from brainldm.models.training_log import Log
@@ -203,8 +203,11 @@ def _fingerprint(inputs: Iterable[Path]) -> str:
 
 def _keep(path: Path, made_from: str, parts: Mapping[str, HasState], log: Log, done: int, seconds: float) -> None:
     states = {name: part.state_dict() for name, part in parts.items()}
-    with atomic(path) as temporary:
-        torch.save({"made_from": made_from, "step": done, "seconds": seconds, "log": log.state_dict(), "parts": states}, temporary)
+    try:
+        with atomic(path) as temporary:
+            torch.save({"made_from": made_from, "step": done, "seconds": seconds, "log": log.state_dict(), "parts": states}, temporary)
+    except RuntimeError as error:
+        raise DataError(f"{path}: expected to write there, found that it fails ({error})") from None
 
 
 def _resume(path: Path, made_from: str, parts: Mapping[str, HasState], log: Log) -> tuple[int, float]:

@@ -60,7 +60,7 @@ def header(path: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
         with safe_open(path, framework="pt") as handle:
             spec = json.loads((handle.metadata() or {}).get("spec", "{}"))
             return spec, {name: tuple(handle.get_slice(name).get_shape()) for name in handle.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError) as fault:
+    except (OSError, ValueError, RecursionError, SafetensorError) as fault:
         raise DataError(f"{path}: expected a brainldm checkpoint, found none that can be read ({fault})") from None
 
 

@@ -1,6 +1,8 @@
 """Make the embedded demo population: a BIDS raw dataset, a manifest, the truth kept apart, and label maps for the segmenter."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -39,7 +41,7 @@ def main(
     given = read_section(section, "cohort")
     options = given.own(Cohort)
     template()  # before the workers start, so that they share it
-    with ProcessPoolExecutor(threads, mp_context=multiprocessing.get_context("fork")) as pool:
+    with ProcessPoolExecutor(threads, multiprocessing.get_context("fork"), _end_with_parent) as pool:
         subject = partial(_write_subject, options, given.seed, out.parent, truth.parent)
         rows = _collect(pool.map, subject, options.n_subjects, "subjects")
         maps = _collect(pool.map, partial(_write_label_map, given.seed, labels.parent), options.n_label_maps, "label maps")
@@ -48,6 +50,17 @@ def main(
     write_tsv(labels, pd.DataFrame(maps))
     write_tsv(truth, table[["participant_id", "ventricles_ml", "brain_ml", "icv_ml", "native_to_mni"]])
     write_tsv(out, table[["participant_id", "t1w", "age_years", "sex", "split"]])
+
+
+def _end_with_parent() -> None:
+    """Of a worker: end when the process that gives out the work was killed, rather than to wait for it, and keep its log open, for ever."""
+
+    def follow() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _collect(run: Callable[..., Iterable[Any]], work: Callable[[int], Any], n_items: int, name: str) -> list[Any]:

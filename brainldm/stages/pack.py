@@ -1,6 +1,5 @@
 """Pack one shard for publication: a tar of volumes and sidecars, the table of its rows, its checksum and piece hashes."""
 
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,5 +71,5 @@ def _members(shard: Path, given: Given, table: pd.DataFrame, previews: list[byte
     for row, record in zip(read_manifest(shard)["rows"], bids.records(table), strict=True):
         content = read_member(shard, row)
         previews.append(packs.preview(decode_volume(content, given.grid, f"{shard.with_suffix('.tar')}: row {row['index']}")))
-        yield bids.sidecar_path(row["path"]), (json.dumps(record, indent=2) + "\n").encode()
+        yield bids.sidecar_path(row["path"]), bids.sidecar(record).encode()
         yield row["path"], content

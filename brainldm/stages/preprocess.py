@@ -11,7 +11,7 @@ from rich.progress import track
 
 from brainldm.core.config import Given, Preprocess, read_section
 from brainldm.core.errors import DataError, ScanError
-from brainldm.core.files import read_json, write_json
+from brainldm.core.files import read_json, sha256, write_json
 from brainldm.core.rows import batch_names
 from brainldm.formats.manifest import Entry, read_manifest
 from brainldm.formats.nifti import encode_volume, quantise, write_bytes
@@ -77,15 +77,23 @@ def _finish(given: Given, entry: Entry, volume: Path, transform: Path) -> dict[s
     settings = {"seed": given.seed, "grid": given.grid.model_dump(mode="json")}
     settings |= given.own(Preprocess).model_dump(mode="json", exclude=NOT_IN_A_VOLUME)
     made_from = {"t1w_sha256": fingerprint(entry.t1w), "settings": settings}
-    if all(path.exists() for path in (journal, volume, transform)):
-        done = read_json(journal)
-        if done["made_from"] == made_from:
-            return dict(done["measures"])
+    if (measures := _finished(journal, made_from, (volume, transform))) is not None:
+        return measures
     for left in [journal, volume, transform, *volume.parent.glob(f".tmp*.{entry.name}_*")]:  # stale ones, and those of a killed run
         left.unlink(missing_ok=True)
     measures = _preprocess(given, entry.t1w, volume, transform)
-    write_json(journal, {"measures": measures, "made_from": made_from})
+    write_json(journal, {"measures": measures, "made_from": made_from, "sha256": [sha256(volume), sha256(transform)]})
     return measures
+
+
+def _finished(journal: Path, made_from: dict[str, Any], files: tuple[Path, Path]) -> dict[str, float] | None:
+    """The measures that a journal holds, if it is of the same scan and settings, and the files are still what they were."""
+    try:
+        done = read_json(journal)
+        whole = done["made_from"] == made_from and done["sha256"] == [sha256(path) for path in files]
+        return dict(done["measures"]) if whole else None
+    except (DataError, LookupError, TypeError, ValueError):  # not there, damaged, or of an older version
+        return None
 
 
 def _preprocess(given: Given, t1w: Path, out: Path, transform: Path) -> dict[str, float]:

@@ -11,7 +11,7 @@ import typer
 from brainldm.core.config import read_section
 from brainldm.core.errors import DataError
 from brainldm.core.files import sha256, write_text
-from brainldm.formats import chapters, evaluation, html, scan_sheet, scores, viewer
+from brainldm.formats import chapters, evaluation, html, resources, scan_sheet, scores, viewer
 
 LADDERS = (
     ("ladder", "ventricles_ml", "ventricular volume (mL)"),
@@ -52,6 +52,7 @@ def main(
         chapters.story(),
         chapters.trainings({path.parent.name: read_log(path) for path in log}),
         chapters.release(contents(release), torrent(release.parent)),
+        resources.chapter(out.parent / "benchmarks"),
         chapters.everything(found.report),
     ]
     write_text(out, html.page("Synthetic brain MRI: what this run made", lede, body))

@@ -1,6 +1,5 @@
 """Train the segmenter on images synthesised from label maps, and on nothing else: out one checkpoint, and its Dice on maps held out."""
 
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +13,10 @@ import typer
 from rich.progress import track
 
 from brainldm.core.config import Given, TrainSegmenter, read_section
-from brainldm.core.errors import DataError
+from brainldm.core.errors import DataError, ScanError
 from brainldm.core.grid import Grid
 from brainldm.core.labels import CSF, NAMES
+from brainldm.formats.scan import open_image
 from brainldm.formats.tables import read_tsv, write_tsv
 from brainldm.imaging.register import register
 from brainldm.models import checkpoint, segmenter
@@ -95,9 +95,9 @@ def read_maps(paths: list[Path], align: bool, given: Given, device: torch.device
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        image = nib.as_closest_canonical(nib.load(path))
+        image = nib.as_closest_canonical(open_image(path))
         labels = np.asarray(image.dataobj)
-    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
+    except (ScanError, OSError, ValueError) as error:
         raise DataError(f"{path}: expected a label map, found none that can be read ({error})") from None
     strange = unknown(labels)
     if strange or labels.ndim != 3:

@@ -1,0 +1,41 @@
+"""What the jobs of a run have used, stage by stage, from the benchmarks that Snakemake writes (psutil; memory in MiB)."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from brainldm.core.story import STORY
+from brainldm.formats import html
+
+COLUMNS = ("s", "cpu_time", "max_rss")
+
+
+def chapter(folder: Path) -> str:
+    """The table of results/benchmarks; nothing where there are no benchmarks, as after a stage that was called by hand."""
+    rows = [line for stage in STORY if (line := _line(stage, list(_jobs(folder / stage))))]
+    note = "Of the last time that each job ran; a job of a second or two may be too short to be measured."
+    table = html.table(("stage", "jobs", "hours in all", "longest (s)", "CPU hours", "most memory (GB)"), rows)
+    return html.section("What did it cost?", table, html.paragraph(note)) if rows else ""
+
+
+def _jobs(folder: Path) -> Iterator[dict[str, float]]:
+    """COLUMNS of every job of a stage; what was not measured counts as nothing."""
+    for path in sorted(folder.glob("*.tsv")):
+        with path.open(encoding="utf-8", errors="replace", newline="") as handle:
+            for found in csv.DictReader(handle, delimiter="\t"):
+                yield {name: _number(found.get(name)) for name in COLUMNS}
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:  # "-" or "NA"
+        return 0.0
+
+
+def _line(stage: str, jobs: list[dict[str, float]]) -> tuple[str, ...] | None:
+    if not jobs:
+        return None
+    seconds, cpu_seconds, memory_mib = ([job[name] for job in jobs] for name in COLUMNS)
+    hours = (f"{sum(values) / 3600:,.2f}" for values in (seconds, cpu_seconds))
+    return stage, f"{len(jobs):,}", next(hours), f"{max(seconds):,.0f}", next(hours), f"{max(memory_mib) * 2**20 / 1e9:.2f}"

@@ -1,0 +1,129 @@
+"""Files that a stage has written are cut or get a flipped bit: their reader refuses them by name, or it makes no difference."""
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+from injection import Job, again, run, signalled, start_anew
+from ledger import Reference, refused
+
+from brainldm.core.requeue import REQUEUE
+
+pytestmark = pytest.mark.slow
+# What it is, the file (of a job's outputs, or beside them), who makes it, who reads it.
+FILES = [
+    ("checkpoint", "model.safetensors", "train_segmenter", "segment"),
+    ("checkpoint", "model.safetensors", "train_autoencoder", "encode"),
+    ("checkpoint", "model.safetensors", "train_diffusion", "generate"),
+    ("checkpoint", "model.safetensors", "train_age", "measure"),
+    ("latents", "moments/*.safetensors", "encode", "train_diffusion"),
+    ("Parquet table", "*.parquet", "request", "generate"),
+    ("Parquet table", "*.parquet", "measure", "pack"),
+    ("Parquet table", "*.parquet", "pack", "release"),
+    ("tar", "*.tar", "generate", "measure"),
+    ("tar", "*.tar", "generate", "pack"),
+    ("tar", "*.tar", "pack", "release"),
+    ("preprocessed scan", "*_T1w.nii.gz", "preprocess", "segment"),
+    ("raw scan", "rawdata/*/anat/*.nii.gz", "cohort", "preprocess"),
+    ("label map", "derivatives/labels/*.nii.gz", "cohort", "train_segmenter"),
+    ("pictures of the evaluation", "images.npz", "evaluate", "report"),
+]
+TIMES = 3  # of each fault and file
+
+
+def damage(path: Path, how: str, draw: random.Random) -> None:
+    """Cut the file at a random place, or flip a random bit of it; the file's time stays, as a disk's fault leaves it."""
+    content, times = bytearray(path.read_bytes()), path.stat()
+    place = draw.randrange(len(content))
+    if how == "truncated":
+        del content[place:]
+    else:
+        content[place] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def pair(reference: Reference, maker: str, reader: str, draw: random.Random) -> tuple[Job, Job]:
+    """A job of the maker, and one of the reader that reads its files."""
+    made = draw.choice(reference.of(maker))
+    own = Path(made.outputs[0])
+    readers = [job for job in reference.of(reader) if any(name in " ".join(job.words) for name in made.outputs)]
+    readers = readers or [job for job in reference.of(reader) if job.words[-1].find(own.stem) >= 0] or reference.of(reader)
+    return made, draw.choice(readers)
+
+
+def belongs(path: Path, made: Job, read: Job) -> bool:
+    """Whether a file is of the maker's shard, or its batch, and the reader's."""
+    shard = Path(read.outputs[0]).stem if made.stage in ("request", "generate", "measure", "pack") and read.stage != "release" else ""
+    return shard in path.name
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped bit"])
+@pytest.mark.parametrize(("what", "pattern", "maker", "reader"), FILES, ids=[f"{maker}-{reader}" for *_, maker, reader in FILES])
+def test_a_damaged_file(how, what, pattern, maker, reader, reference, ledger, draw, tmp_path) -> None:
+    reference.copy(tmp_path)
+    for attempt in range(TIMES):
+        made, read = pair(reference, maker, reader, draw)
+        place = (tmp_path / made.outputs[0]).parent
+        path = draw.choice(sorted(path for path in place.glob(pattern) if belongs(path, made, read)))
+        with ledger.injection(f"{what}: {how}", f"of {maker}, read by {reader}") as told:
+            damage(path, how, draw)
+            start_anew(tmp_path, read)
+            ended = run(tmp_path, read)
+            if ended.status == 0:
+                assert how != "truncated"
+                reference.check(tmp_path, read)
+                told.append("makes no difference: same bytes")
+            else:
+                refused(ended, path.name)
+                told.append("refused by name")
+            if attempt == 0:
+                again(tmp_path, made)
+                told.append("made again: same bytes")
+            else:
+                path.write_bytes((reference.folder / path.relative_to(tmp_path)).read_bytes())
+                told.append("put back: same bytes")
+            times = (reference.folder / path.relative_to(tmp_path)).stat()
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # encode tells scans by their times
+            reference.check(tmp_path, made)
+            again(tmp_path, read)
+            reference.check(tmp_path, read)
+
+
+WORK = [
+    ("journal of a shard", "generate", "results/generate/work/*/journal.jsonl"),
+    ("row of a shard", "generate", "results/generate/work/*/*.row"),
+    ("finished scan of a batch", "preprocess", "results/preprocess/*/*_T1w.nii.gz"),
+    ("journal of a scan", "preprocess", "results/preprocess/*/*.json"),
+    ("state of a training", "train_diffusion", "results/train_diffusion/state.pt"),
+    ("state of a training", "train_autoencoder", "results/train_autoencoder/state.pt"),
+    ("finished latents", "encode", "results/encode/moments/*.safetensors"),
+]
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped bit"])
+@pytest.mark.parametrize(("what", "stage", "pattern"), WORK, ids=[f"{stage}-{what.split()[0]}" for what, stage, _ in WORK])
+def test_what_an_interrupted_job_kept_is_damaged(how, what, stage, pattern, reference, ledger, draw, tmp_path) -> None:
+    """The job goes on without it: what cannot be trusted is made anew."""
+    reference.copy(tmp_path)
+    job = draw.choice(reference.of(stage))
+    with ledger.injection(f"{what}: {how}", f"{stage}, told to end half-way") as told:
+        for attempt in range(30):
+            start_anew(tmp_path, job)
+            ended = signalled(tmp_path, job, signal.SIGTERM, draw.uniform(0.3, 0.95) * reference.seconds[job.name] * 0.95**attempt)
+            kept = [
+                path
+                for path in sorted(tmp_path.glob(pattern))
+                if Path(job.outputs[0]).stem in str(path) or path.parent.name in job.outputs[0]
+            ]
+            kept = kept or (sorted(tmp_path.glob(pattern)) if stage == "encode" else [])
+            if ended and ended.status == REQUEUE and kept:
+                break
+        else:
+            pytest.skip("it was never caught half-way")
+        damage(draw.choice(kept), how, draw)
+        again(tmp_path, job)
+        reference.check(tmp_path, job)
+        told.append("again: same bytes")

@@ -1,0 +1,71 @@
+"""The undisturbed run that a fault's outcome is compared with, and the ledger of all faults: the table of docs/reliability.md."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from injection import Ended, Job, differing, written
+
+
+class Reference(NamedTuple):
+    """The undisturbed run: its folder, its jobs in order, what each has written, seconds that each takes, and the release."""
+
+    folder: Path
+    jobs: list[Job]
+    written: dict[str, dict[str, str]]
+    seconds: dict[str, float]
+    release: dict[str, str]
+
+    def copy(self, folder: Path) -> Path:
+        """A copy to damage; file times are kept."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True, symlinks=True)
+        return folder
+
+    def of(self, stage: str) -> list[Job]:
+        """The jobs of a stage."""
+        return [job for job in self.jobs if job.stage == stage]
+
+    def check(self, folder: Path, job: Job) -> None:
+        """What the job's stage has written is what it was, byte for byte."""
+        assert differing(written(folder, job), self.written[job.stage]) == []
+
+
+class Ledger:
+    """All faults brought in: (kind, where) and what came of it."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, str, str]] = []
+
+    @contextmanager
+    def injection(self, kind: str, where: str) -> Iterator[list[str]]:
+        """One fault; the test appends what came of it. A test that fails is an entry too."""
+        told: list[str] = []
+        try:
+            yield told
+        except BaseException as error:
+            self.entries.append((kind, where, f"**not met**: {str(error)[:80]!r}"))
+            raise
+        self.entries.append((kind, where, "; ".join(told)))
+
+    def table(self) -> str:
+        """A line for each kind and place."""
+        groups: dict[tuple[str, str], Counter[str]] = {}
+        for kind, where, outcome in self.entries:
+            groups.setdefault((kind, where), Counter())[outcome] += 1
+        lines = ["| fault | where | times | outcome |", "|---|---|---|---|"]
+        for (kind, where), outcomes in sorted(groups.items()):
+            told = "; ".join(f"{outcome} ({count})" if len(outcomes) > 1 else outcome for outcome, count in outcomes.most_common())
+            lines.append(f"| {kind} | {where} | {outcomes.total()} | {told} |")
+        return "\n".join(lines)
+
+
+def refused(ended: Ended, name: str) -> str:
+    """The one line of our own error, which must name the file or folder."""
+    assert ended.status == 1, (ended.status, ended.text[-2000:])
+    assert "Traceback" not in ended.text, ended.text[-3000:]
+    said = ended.text[ended.text.index("brainldm: error: ") :]
+    assert name in said, said
+    return said
