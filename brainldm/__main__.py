@@ -8,7 +8,7 @@ import typer
 
 from brainldm import __version__
 from brainldm.commands import COMMANDS
-from brainldm.core.errors import BrainLDMError
+from brainldm.core.errors import explained
 from brainldm.core.requeue import requeued
 from brainldm.core.story import STORY
 
@@ -52,14 +52,16 @@ def _options(version: bool = typer.Option(False, "--version", callback=_print_ve
 
 
 def main() -> None:
-    """Run; one of our own errors becomes one line on stderr and exit status 1. SIGTERM ends with REQUEUE: files appear by rename."""
+    """Run; an error that a user can mend becomes one line on stderr and exit status 1. SIGTERM ends with REQUEUE: files appear by rename."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:
         with requeued():
             application(wanted)()
-    except BrainLDMError as error:
-        sys.exit(f"brainldm: error: {error}")
+    except Exception as error:
+        if not (told := explained(error, wanted or "")):
+            raise
+        sys.exit(f"brainldm: error: {told}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 COMMANDS: dict[str, str] = {
     "init": "Make a project's folder: configuration, profiles, an empty manifest.",
     "run": "Run the workflow in this folder.",
+    "view": "Draw three planes of a scan or of a synthetic row, with labels over it.",
     "status": "Tell what is done, running, failed and missing, with rates and time left.",
     "config": "Check or show a configuration, tell what an edit re-runs, list all settings.",
     "sample": "Make a few volumes for one age, sex, ventricular and brain volume, with the packaged model or any other.",
