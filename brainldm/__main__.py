@@ -52,7 +52,7 @@ def _options(version: bool = typer.Option(False, "--version", callback=_print_ve
 
 
 def main() -> None:
-    """Run; an error that a user can mend becomes one line on stderr and exit status 1. SIGTERM ends with REQUEUE: files appear by rename."""
+    """Run; what a user can mend becomes one line on stderr and exit status 1. SIGTERM ends with REQUEUE: files appear by rename."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:

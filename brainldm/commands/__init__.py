@@ -2,6 +2,7 @@
 
 COMMANDS: dict[str, str] = {
     "init": "Make a project's folder: configuration, profiles, an empty manifest.",
+    "example": "Write a small BIDS dataset of made-up people, to try everything on.",
     "run": "Run the workflow in this folder.",
     "view": "Draw three planes of a scan or of a synthetic row, with labels over it.",
     "status": "Tell what is done, running, failed and missing, with rates and time left.",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import matplotlib
 import numpy as np
+from PIL import Image
 
 from brainldm.core.errors import DataError
 from brainldm.formats.scan import Scan
@@ -70,7 +71,7 @@ def _square(plane: np.ndarray, edges: np.ndarray, pixel: float) -> np.ndarray:
 def png(colours: np.ndarray) -> bytes:
     """RGB [rows, columns, 3] in [0, 1] as PNG."""
     buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, np.ascontiguousarray(colours), format="png")
+    Image.fromarray(np.rint(colours * 255).astype(np.uint8)).save(buffer, format="png")
     return buffer.getvalue()
 
 
