@@ -11,6 +11,7 @@ COMMANDS: dict[str, str] = {
     "bundle": "Import the published MONAI bundle's weights; export our models as a MONAI bundle.",
     "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",
     "get": "Get part of a release, from a folder or over HTTP, by a condition on its table.",
+    "score": "Score somebody else's volumes, a folder and a table, with our protocol.",
     "verify": "Verify a release: files, hashes, table, headers; with the weights, make random rows of it again.",
     "plan": "Measure for half a minute; then tell hours, disk and jobs of the run that a configuration asks for.",
     "doctor": "Check a configuration, its scans, weights and hardware before days are spent.",

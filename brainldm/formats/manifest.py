@@ -95,13 +95,13 @@ def _faults(row: Any) -> list[str]:
         "brain_ml": (_is_volume(row.brain_ml), f"mL between 0 and {LARGEST_ML:g}, or nothing"),
     }
     return [
-        f"{column}: expected {want}, found {shown(getattr(row, column))}{_hint(column, getattr(row, column))}"
+        f"{column}: expected {want}, found {shown(getattr(row, column))}{hint(column, getattr(row, column))}"
         for column, (good, want) in sound.items()
         if not good
     ]
 
 
-def _hint(column: str, value: Any) -> str:
+def hint(column: str, value: Any) -> str:
     """What a number beyond the limit is most often."""
     if column == "age_years" and number(value) > OLDEST_YEARS:
         return "; if these are days, divide by 365.25; if months, by 12"
