@@ -9,6 +9,8 @@ REFUSED = {
     errno.EACCES: "choose a folder that you may write to",
 }
 
+KNOBS = {"sample": "--batch-size", "score": "evaluate.batch_size", "verify": "generate.batch_size"}  # of memory; a stage's is its own
+
 
 class BrainLDMError(Exception):
     """A mistake of the input or the configuration, not of the program; the command line prints it and exits with 1."""
@@ -32,7 +34,8 @@ def explained(error: Exception, command: str) -> str | None:
         return str(error)
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for this
         more = f", or raise {command}.accumulate" if command.startswith("train_") else ""
-        return f"{command}: expected room on the GPU, found its memory full; lower {command}.batch_size{more}, or use another GPU ({error})"
+        knob = KNOBS.get(command, f"{command}.batch_size")
+        return f"{command}: expected room on the GPU, found its memory full; lower {knob}{more}, or use another GPU ({error})"
     if isinstance(error, OSError) and error.errno in REFUSED:
         return f"{error.filename or command}: expected to write there, found that it fails ({error.strerror}); {REFUSED[error.errno]}"
     return None

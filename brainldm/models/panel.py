@@ -118,9 +118,7 @@ def load(
     )
 
 
-def embedding(
-    features: str, years: age.AgeModel, age_path: Path, device: torch.device
-) -> tuple[Callable[[torch.Tensor], np.ndarray], str]:
+def embedding(features: str, years: age.AgeModel, age_path: Path, device: torch.device) -> tuple[Callable[[torch.Tensor], np.ndarray], str]:
     """What turns images [N,1,I,J,K] into features [N,D], and a name that says which weights made them."""
     if features == "age":
         return years.features, f"age model, last block, mean over space; weights {sha256(age_path)[:12]}"
