@@ -7,6 +7,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from brainldm.core import config as settings
+from brainldm.core import project as folder
 from brainldm.core.rows import (
     SHARD_PATTERN,
     batch_names,
@@ -39,6 +40,13 @@ BATCHES = batch_names(N_SCANS, CONFIG.preprocess.scans_per_batch)
 LABEL_MAPS = CONFIG.train_segmenter.label_maps or "results/cohort/labels.tsv"
 SEGMENTER = CONFIG.segmenter or "results/train_segmenter/model.safetensors"
 SHARDS = shard_names(CONFIG.request.n_rows, CONFIG.request.rows_per_shard)
+
+
+folder.check_results(Path())
+
+
+onstart:
+    folder.mark_results(Path())
 
 
 wildcard_constraints:

@@ -1,6 +1,5 @@
 """The command line: `brainldm <stage or command> ...` finds its module and calls it."""
 
-import errno
 import importlib
 import logging
 import sys
@@ -9,7 +8,7 @@ import typer
 
 from brainldm import __version__
 from brainldm.commands import COMMANDS
-from brainldm.core.errors import BrainLDMError
+from brainldm.core.errors import explained
 from brainldm.core.requeue import requeued
 from brainldm.core.story import STORY
 
@@ -53,18 +52,16 @@ def _options(version: bool = typer.Option(False, "--version", callback=_print_ve
 
 
 def main() -> None:
-    """Run; one of our own errors becomes one line on stderr and exit status 1. SIGTERM ends with REQUEUE: files appear by rename."""
+    """Run; what a user can mend becomes one line on stderr and exit status 1. SIGTERM ends with REQUEUE: files appear by rename."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:
         with requeued():
             application(wanted)()
-    except BrainLDMError as error:
-        sys.exit(f"brainldm: error: {error}")
-    except OSError as error:  # no fault of the program, wherever it is met
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+    except Exception as error:
+        if not (told := explained(error, wanted or "")):
             raise
-        sys.exit(f"brainldm: error: {error.filename or 'results'}: expected to write there, found that it fails ({error.strerror})")
+        sys.exit(f"brainldm: error: {told}")
 
 
 if __name__ == "__main__":

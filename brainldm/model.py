@@ -13,7 +13,6 @@ import torch
 
 from brainldm.core.config import Generate, Given, read_section
 from brainldm.core.covariates import NAMES, UNITS
-from brainldm.core.errors import ConfigError
 from brainldm.core.rows import participant_id
 from brainldm.formats.nifti import SLOPE, encode_volume
 from brainldm.models import autoencoder, pretrained, rows
@@ -98,8 +97,6 @@ def load(
     `steps` of the sampler and `batch_size` are the model's own by default. torch's random numbers stay as they were.
     """
     files = model if isinstance(model, pretrained.Model) else pretrained.find(Path(model) if model else pretrained.PACKAGED)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("device: expected a GPU, found none that torch can use; take device cpu or auto")
     with torch.random.fork_rng():  # networks are made with random weights before they are read
         given = _settings(files, {"steps": steps, "batch_size": batch_size})
         fabric = make_fabric(device, given.precision, given.seed)

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from brainldm.core.errors import ConfigError
-from brainldm.core.project import CONFIG, SNAKEFILE
+from brainldm.core.errors import ConfigError, DataError
+from brainldm.core.project import CONFIG, SNAKEFILE, check_results
+from brainldm.formats.scan_check import check_manifest
+from brainldm.formats.settings import read_config
 
 
 def main(
@@ -20,7 +22,21 @@ def main(
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="only tell what would be run")] = False,
 ) -> None:
     """Everything up to the release and the report, or the targets; what is done and unchanged is not run again."""
+    if not any(word.startswith("--config") for word in targets or []):  # another configuration than the folder's
+        check(Path())
     os.execv(sys.executable, [sys.executable, "-m", "snakemake", *arguments(Path(), targets or [], cores, profile, dry_run)])
+
+
+def check(folder: Path) -> None:
+    """What would stop the run some stages on: a faulty configuration, results of another version, scans that no model can learn from."""
+    if not (folder / CONFIG).is_file():
+        return
+    config = read_config(folder / CONFIG)
+    check_results(folder)
+    if config.source.manifest:
+        findings, _ = check_manifest(folder / config.source.manifest, config)
+        if faults := "; ".join(f"{found.cause}; {found.remedy}" for found in findings if found.verdict == "error"):
+            raise DataError(faults)
 
 
 def arguments(folder: Path, targets: list[str], cores: str | None, profile: str | None, dry_run: bool) -> list[str]:

@@ -58,5 +58,5 @@ def ranges_of(covariates: np.ndarray, name: str) -> Ranges:
     low, high = covariates.min(0), covariates.max(0)
     for column, constant in zip(NAMES, low == high, strict=True):
         if constant:
-            raise DataError(f"{name}: expected {column} to vary over the training scans, found one value for all")
+            raise DataError(f"{name}: expected {column} to vary over the training scans, found one value for all; add scans of others")
     return Ranges(tuple(low.tolist()), tuple(high.tolist()))

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+from brainldm import __version__
 from brainldm.core.errors import ConfigError
+from brainldm.core.files import read_json, write_json
 
 WORKFLOW = Path(__file__).parents[1] / "project"  # links into the repository; whole files in an installed package
 SNAKEFILE = WORKFLOW / "Snakefile"
 CONFIG = "config.yaml"
 MANIFEST = "scans.tsv"
+RESULTS = Path("results/format.json")
+FORMAT = 1  # of the files in results/; raised when a stage would misread those of an older version
 OWN_SCANS = {  # in the demo's configuration, where scans are the user's own
     "kind: cohort  ": "kind: manifest",
     "manifest: null": f"manifest: {MANIFEST}",
@@ -31,3 +35,19 @@ def configuration(preset: str, own_scans: bool) -> str:
     for there, mine in OWN_SCANS.items() if own_scans and preset == "demo" else ():
         text = text.replace(there, mine, 1)
     return text
+
+
+def check_results(folder: Path) -> None:
+    """ConfigError where the folder's results are of a version whose files this one would misread."""
+    path = folder / RESULTS
+    found = read_json(path) if path.is_file() else {"format": FORMAT}
+    if found["format"] != FORMAT:
+        made = f"format {found['format']} of brainldm {found.get('brainldm', 'unknown')}"
+        wanted = f"expected results of format {FORMAT}, as brainldm {__version__} writes them"
+        raise ConfigError(f"{path}: {wanted}, found {made}; run in a new folder, or go on with that version")
+
+
+def mark_results(folder: Path) -> None:
+    """Note which version the folder's results are of."""
+    if not (folder / RESULTS).is_file():
+        write_json(folder / RESULTS, {"format": FORMAT, "brainldm": __version__})

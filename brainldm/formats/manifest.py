@@ -94,7 +94,18 @@ def _faults(row: Any) -> list[str]:
         "ventricles_ml": (_is_volume(row.ventricles_ml), f"mL between 0 and {LARGEST_ML:g}, or nothing"),
         "brain_ml": (_is_volume(row.brain_ml), f"mL between 0 and {LARGEST_ML:g}, or nothing"),
     }
-    return [f"{column}: expected {want}, found {shown(getattr(row, column))}" for column, (good, want) in sound.items() if not good]
+    return [
+        f"{column}: expected {want}, found {shown(getattr(row, column))}{hint(column, getattr(row, column))}"
+        for column, (good, want) in sound.items()
+        if not good
+    ]
+
+
+def hint(column: str, value: Any) -> str:
+    """What a number beyond the limit is most often."""
+    if column == "age_years" and number(value) > OLDEST_YEARS:
+        return "; if these are days, divide by 365.25; if months, by 12"
+    return "; if these are mm3, divide by 1000" if column in OPTIONAL and number(value) > LARGEST_ML else ""
 
 
 def _is_volume(value: Any) -> bool:

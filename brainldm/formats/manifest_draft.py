@@ -67,7 +67,7 @@ def settle(draft: Draft, rules: Rules, source: Path) -> Settled:
     """Give every row its split and check it, its scan's presence included; DataError lists all faults by their place in the source."""
     table = draft.table.reindex(columns=["where", *COLUMNS, *OPTIONAL])
     table["split"] = [split_of(str(who), rules.held_out, rules.seed) for who in table["participant_id"]]
-    incomplete = [*row_faults(table), *_missing_scans(table)]
+    incomplete = [*row_faults(table), *_scan_faults(table)]
     kept = table.drop(index=list({index for index, _ in incomplete})) if rules.skip_incomplete else table
     fatal = clashes(kept) if rules.skip_incomplete else incomplete + clashes(kept)
     if fatal:
@@ -96,9 +96,21 @@ def write_manifest(out: Path, settled: Settled, record: dict[str, Any]) -> dict[
     return full
 
 
-def _missing_scans(table: pd.DataFrame) -> list[Fault]:
-    paths = table["t1w"].dropna().items()
-    return [(index, f"t1w: expected a file, found none at {path}") for index, path in paths if not os.path.isfile(path)]
+def _scan_faults(table: pd.DataFrame) -> list[Fault]:
+    """Scans that are no files, and files that stand twice under two names, as symbolic links may."""
+    faults: list[Fault] = []
+    seen: dict[str, str] = {}
+    for index, path in table["t1w"].dropna().items():
+        if not os.path.isfile(path):
+            faults.append((index, f"t1w: expected a file, found none at {path}{_broken(path)}"))
+        elif (other := seen.setdefault(os.path.realpath(path), path)) != path:
+            faults.append((index, f"t1w: {path} is the same file as {other}, by a symbolic link; keep one of the two rows"))
+    return faults
+
+
+def _broken(path: str) -> str:
+    """What to do about a symbolic link that leads nowhere, as datalad and git-annex leave them."""
+    return f", a symbolic link to {os.readlink(path)}, which is not there; get its content (`datalad get`)" if os.path.islink(path) else ""
 
 
 def _seen_from(folder: Path, path: str) -> str:

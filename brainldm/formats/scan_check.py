@@ -20,6 +20,11 @@ NEGATIVE = -0.05  # of the brightest voxel
 FEW_VALUES = 64  # a scan has hundreds of intensities, a label map dozens
 EVERY = 2  # voxels along each axis, of those that are counted
 NAMED = 3  # files, at most
+FEWEST = {"train": 3, "test": 3}  # scans without which no figure can be computed; a model worth the name needs hundreds
+COUNTED_MM = 4.0  # the head is counted at about one voxel in this length
+BRIGHT = 0.05  # of the 99.5th percentile: tissue, not air
+BRAIN_ML = 2200.0  # no brain with its fluid is larger (measured: 1330 to 1905); a head has more (3437, defaced 2808)
+FACE_MM = 45.0  # the face of no head lies so far behind its forehead (measured: -13; defaced 70)
 
 Doubt = tuple[str, str]  # cause and remedy
 
@@ -34,6 +39,8 @@ class Look(NamedTuple):
     top: float  # what preprocessing makes 1
     head_p99: float  # 99th percentile of the voxels above the mean
     n_values: int
+    head_ml: float  # of what is brighter than air
+    face_mm: float  # how far the face lies behind the forehead; 0 where the scan does not reach down to it
 
     def __str__(self) -> str:
         edges, field = " x ".join(f"{edge:.2f}" for edge in self.voxel_mm), " x ".join(f"{side:.0f}" for side in self.field_mm)
@@ -73,6 +80,13 @@ def manifest_doubts(entries: list[Entry], config: Config) -> list[Doubt]:
             (f"{name} is the same for all training scans: no model can be conditioned on it", "add scans of others"): len(values) == 1
             for name, values in ((name, {getattr(entry, name) for entry in trained}) for name in ("sex", "age_years"))
         },
+        **{
+            (
+                f"{n} scans are in the split {split}, too few for any figure, which needs {FEWEST[split]}",
+                "add scans, or choose another --held-out",
+            ): (0 < n < FEWEST[split])
+            for split, n in (("train", len(trained)), ("test", len(entries) - len(trained)))
+        },
     }
     return [doubt for doubt, is_raised in raised.items() if is_raised]
 
@@ -94,7 +108,18 @@ def check_scan(path: Path, config: Config) -> list[Finding]:
         )
         return [(warning if skipped else error)(name, "cannot be used", str(fault), remedy)]
     doubts = [warning(name, str(seen), f"{path}: {cause}", remedy) for cause, remedy in scan_doubts(seen, config.grid)]
-    return doubts or [Finding(name, str(seen))]
+    wrong = [error(name, str(seen), f"{path}: {cause}", remedy) for cause, remedy in skull_doubts(seen, config.release.skull_stripped)]
+    return [*doubts, *wrong] or [Finding(name, str(seen))]
+
+
+def skull_doubts(seen: Look, stripped: bool) -> list[Doubt]:
+    """Cause and remedy, where the scan shows a head and the release would be described as one of brains, or the other way round."""
+    is_stripped = seen.head_ml < BRAIN_ML
+    if is_stripped == stripped:
+        return []
+    shows, said = ("a brain without its skull", "false") if is_stripped else ("a head with its skull", "true")
+    remedy = f"set release.skull_stripped: {str(is_stripped).lower()} if all scans are such; if only some are, give all of them alike"
+    return [(f"it shows {shows} ({seen.head_ml:.0f} mL), and release.skull_stripped is {said}", remedy)]
 
 
 def look(scan: Scan, top_percentile: float) -> Look:
@@ -110,7 +135,22 @@ def look(scan: Scan, top_percentile: float) -> Look:
         float(np.percentile(volume, top_percentile)),
         float(np.percentile(volume[volume > volume.mean()], 99)),
         len(np.unique(counted)),
+        *_head(volume, voxel_mm),
     )
+
+
+def _head(volume: np.ndarray, voxel_mm: np.ndarray) -> tuple[float, float]:
+    """How many mL are brighter than air; how far what lies 110 to 150 mm below the top ends behind what lies 40 to 80 mm below."""
+    step = np.maximum(np.rint(COUNTED_MM / voxel_mm).astype(int), 1)
+    coarse, edges_mm = volume[:: step[0], :: step[1], :: step[2]], voxel_mm * step
+    bright = coarse > BRIGHT * np.percentile(coarse, 99.5)
+    x, _, z = np.nonzero(bright)
+    middle = bright[np.abs(np.arange(len(bright)) - np.median(x)) * edges_mm[0] < 30].sum(axis=0) > 1  # along front and height
+    front_mm = np.where(middle.any(axis=0), (middle.shape[0] - np.argmax(middle[::-1], axis=0)) * edges_mm[1], np.nan)
+    below_mm = (np.percentile(z, 99.9) - np.arange(middle.shape[1])) * edges_mm[2]
+    forehead, face = (front_mm[(below_mm >= low) & (below_mm <= low + 40)] for low in (40, 110))
+    known = np.isfinite(forehead).any() and np.isfinite(face).any()
+    return float(bright.sum() * edges_mm.prod() / 1000), float(np.nanmax(forehead) - np.nanmax(face)) if known else 0.0
 
 
 def scan_doubts(seen: Look, grid: Grid) -> list[Doubt]:
@@ -137,5 +177,9 @@ def scan_doubts(seen: Look, grid: Grid) -> list[Doubt]:
             "a few voxels are far brighter than the head and would take the range [0, 1]: the brain would be dark",
             "lower the upper of preprocess.intensity_percentiles, to 99.8 say",
         ): seen.head_p99 < DARK * seen.top,
+        (
+            f"its face lies {seen.face_mm:.0f} mm behind its forehead: it was defaced",
+            "nothing, if all scans are; if only some are, deface all of them: a model learns both kinds",
+        ): seen.head_ml >= BRAIN_ML and seen.face_mm > FACE_MM,
     }
     return [doubt for doubt, is_raised in raised.items() if is_raised]

@@ -126,15 +126,13 @@ def load(
         years,
         autoencoder.load(autoencoder_path).to(fabric.device),
         diffusion.load(diffusion_path).to(fabric.device),
-        *_embedding(options.features, years, age_path, fabric.device),
+        *embedding(options.features, years, age_path, fabric.device),
         fabric.device,
         options.batch_size,
     )
 
 
-def _embedding(
-    features: str, years: age.AgeModel, age_path: Path, device: torch.device
-) -> tuple[Callable[[torch.Tensor], np.ndarray], str]:
+def embedding(features: str, years: age.AgeModel, age_path: Path, device: torch.device) -> tuple[Callable[[torch.Tensor], np.ndarray], str]:
     """What turns images [N,1,I,J,K] into features [N,D], and a name that says which weights made them."""
     if features == "age":
         return years.features, f"age model, last block, mean over space; weights {sha256(age_path)[:12]}"

@@ -2,6 +2,7 @@
 
 import datetime
 import platform
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,12 @@ from brainldm.models import checkpoint
 PACKAGED = Path(__file__).parents[1] / "pretrained"
 NETWORKS = ("autoencoder", "diffusion")
 SECTION = "configure/generate.json"
+MEASURING = (  # what `brainldm score` reads, as it is: statistics of features hold for the very weights that made them
+    "train_segmenter/model.safetensors",
+    "train_age/model.safetensors",
+    "evaluate/reference.npz",
+    *(f"configure/{stage}.json" for stage in ("preprocess", "measure", "evaluate")),
+)
 AT_ONCE = 4  # volumes; who samples a few should not wait for a batch of many
 
 
@@ -35,7 +42,7 @@ def find(folder: Path) -> Model:
 
 
 def pack(results: Path, out: Path, told: dict[str, str]) -> None:
-    """Write the networks of a finished run in 16-bit floats, how to sample them, and recipe.json: what made and measured them.
+    """Write the networks of a finished run in 16-bit floats, how to sample them, what measured them, and recipe.json: what made them.
 
     `told` (command, hardware) goes into the recipe as it is.
     """
@@ -47,6 +54,10 @@ def pack(results: Path, out: Path, told: dict[str, str]) -> None:
     trained = datetime.datetime.fromtimestamp(given.diffusion.stat().st_mtime, datetime.UTC)
     with atomic_folder(out) as folder:
         files = {name: _halved(path, folder, name) for name, path in zip(NETWORKS, given[:2], strict=True)}
+        for name in filter(lambda name: (results / name).is_file(), MEASURING):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(results / name, folder / name)
+        write_json(folder / "evaluate/report.json", measured)
         write_json(folder / SECTION, own | {"section": own["section"] | {"batch_size": AT_ONCE}})
         recipe = told | {
             "trained": trained.date().isoformat(),

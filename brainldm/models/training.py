@@ -44,7 +44,10 @@ def make_fabric(device: str, precision: str, seed: int) -> Fabric:
     """A Fabric on `device` (auto, cpu, cuda, cuda:1); seeds torch's global generator, which initialises the networks.
 
     Under torchrun (or SLURM's srun with its variables) it is one process of data-parallel training, each on its own device.
+    ConfigError where a GPU is asked for and there is none.
     """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("device: expected a GPU, found none that torch can use; set device to cpu or auto, or look at nvidia-smi")
     if precision == "auto":
         precision = "bf16-mixed" if device != "cpu" and torch.cuda.is_available() else "32-true"
     kind, _, place = device.partition(":")

@@ -15,14 +15,12 @@ from brainldm.core.files import read_json, sha256, write_json
 from brainldm.core.rows import batch_names
 from brainldm.formats.manifest import Entry, read_manifest
 from brainldm.formats.nifti import encode_volume, quantise, write_bytes
-from brainldm.formats.scan import Scan, fingerprint, read_scan
+from brainldm.formats.scan import fingerprint, read_scan
 from brainldm.formats.tables import write_tsv
 from brainldm.formats.transform import SUFFIX, write_transform
 from brainldm.imaging import unires
-from brainldm.imaging.intensity import to_unit_range
+from brainldm.imaging.placing import place
 from brainldm.imaging.quality import MEASURES, flags, measure
-from brainldm.imaging.register import Pose, rate, register
-from brainldm.imaging.resample import onto_grid
 
 COLUMNS = [*Entry._fields, "status", "reason", "volume", "transform", *MEASURES, "flags"]
 NOT_IN_A_VOLUME = {"scans_per_batch", "on_bad_scan", "flags"}  # settings on which no volume depends
@@ -98,23 +96,8 @@ def _finished(journal: Path, made_from: dict[str, Any], files: tuple[Path, Path]
 
 def _preprocess(given: Given, t1w: Path, out: Path, transform: Path) -> dict[str, float]:
     """Write the volume and the transform of a scan; its measures."""
-    options = given.own(Preprocess)
     scan = read_scan(t1w)
-    pose, resampled = _pose(options, scan, given.seed, str(t1w))
-    if pose.similarity < options.min_similarity:
-        raise ScanError(
-            f"{t1w}: expected a head that resembles the MNI152 template, found a similarity of {pose.similarity:.2f} at the best pose, "
-            f"below preprocess.min_similarity {options.min_similarity}"
-        )
-    volume = to_unit_range(onto_grid(*resampled, given.grid, pose.mni_to_native), options.intensity_percentiles, str(t1w))
+    volume, pose = place(*scan, given.grid, given.own(Preprocess), given.seed, str(t1w))
     write_bytes(out, encode_volume(quantise(volume), given.grid, "brainldm preprocess"))
     write_transform(transform, pose.mni_to_native)
     return measure(*scan, pose, given.grid, volume)
-
-
-def _pose(options: Preprocess, scan: Scan, seed: int, name: str) -> tuple[Pose, Scan]:
-    """The scan's pose by the configured backend, and what to resample: the scan, or UniRes' super-resolved one in the same space."""
-    if options.backend == "unires":
-        found = unires.register(*scan, options.unires_command, options.unires_super_resolution, name)
-        return rate(*scan, found.mni_to_native), Scan(found.volume, found.affine)
-    return register(*scan, options.registration_spacing_mm, options.min_similarity, seed), scan

@@ -50,7 +50,9 @@ def folder(tmp_path: Path) -> Path:
     brain[8:32, 8:40, 8:32] = 500 + np.random.default_rng(0).integers(0, 200, (24, 32, 24))
     for index in range(N):
         write_bytes(tmp_path / f"scan{index}.nii.gz", encode_native(brain + index, np.diag([4.0, 4.0, 4.0, 1.0]), "a scan"))
-    write_tsv(tmp_path / "scans.tsv", people().assign(t1w=[f"scan{index}.nii.gz" for index in range(N)]))
+    write_tsv(
+        tmp_path / "scans.tsv", people().assign(t1w=[f"scan{index}.nii.gz" for index in range(N)], split=["train"] * 3 + ["test"] * 3)
+    )
     return tmp_path
 
 
@@ -95,7 +97,7 @@ def results(folder: Path) -> Path:
 def test_a_sound_set_up_passes_with_status_0(folder: Path, results: Path) -> None:
     result = doctor(folder, "--sample", 3)
     assert result.exit_code == 0, result.output
-    assert "6 scans: 5 train, 1 test" in result.output
+    assert "6 scans: 3 train, 3 test" in result.output
     assert result.output.count("voxels 4.00 x 4.00 x 4.00 mm") == 3
     for check in (
         "memory of train_autoencoder",

@@ -22,8 +22,8 @@ def test_a_project_begins_with_its_preset_and_the_users_own_scans(tmp_path, pres
     config, given = read_config(tmp_path / "lab/config.yaml"), read_config(presets()[preset])
     assert config.source.kind == "manifest"
     assert config.source.manifest == "scans.tsv"
-    assert config.preprocess.registration_spacing_mm <= 2
-    assert not config.release.skull_stripped
+    assert config.preprocess.registration_spacing_mm <= 2 or preset == "tiny"
+    assert config.release.skull_stripped is (preset == "tiny")  # whose scans are the made-up ones
     assert all(getattr(config, name) == getattr(given, name) for name in SHARED)
     assert (tmp_path / "lab/scans.tsv").read_text().split()[: len(COLUMNS)] == list(COLUMNS)
     assert (tmp_path / "lab/profiles/default/config.yaml").is_file()
@@ -47,7 +47,7 @@ def test_what_lies_in_the_folder_stays_and_no_project_is_written_over(tmp_path):
 
 
 def test_a_preset_that_is_none_leaves_no_folder(tmp_path):
-    with pytest.raises(ConfigError, match="--preset: expected one of demo, gpu24gb, paper, found 'huge'"):
+    with pytest.raises(ConfigError, match="--preset: expected one of demo, gpu24gb, paper, tiny, found 'huge'"):
         main(tmp_path / "lab", "huge")
     assert not (tmp_path / "lab").exists()
 

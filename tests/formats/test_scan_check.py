@@ -53,7 +53,7 @@ def test_a_sound_scan_passes_and_is_described(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("volume", "edges_mm", "cause", "remedy"),
     [
-        (head, (4.0, 4.0, 6.0), "voxels are up to 6.00 mm long", "grid.spacing_mm"),
+        (head, (4.0, 4.0, 4.2), "voxels are up to 4.20 mm long", "grid.spacing_mm"),
         (lambda: head()[:, :, :25], (4.0, 4.0, 4.0), "field of view is 100 mm", "take it out"),
         (lambda: (head() > 300).astype(np.uint8), (4.0, 4.0, 4.0), "2 different intensities", "T1w"),
         (lambda: head() - 300, (4.0, 4.0, 4.0), "go down to -300", "as the scanner wrote it"),
@@ -95,9 +95,9 @@ def test_a_sample_is_spread_over_the_manifest(n_items: int, n: int, chosen: list
 
 
 def manifest(folder: Path, **changes: object) -> Path:
-    table = pd.DataFrame({"participant_id": [f"sub-{n}" for n in range(4)], "t1w": [f"{n}.nii" for n in range(4)]})
-    table = table.assign(age_years=[50, 60, 70, 80], sex=["F", "M", "F", "M"], split=["train", "train", "train", "test"]).assign(**changes)
-    for name in table["t1w"][:4]:
+    table = pd.DataFrame({"participant_id": [f"sub-{n}" for n in range(6)], "t1w": [f"{n}.nii" for n in range(6)]})
+    table = table.assign(age_years=range(50, 56), sex=["F", "M"] * 3, split=["train"] * 3 + ["test"] * 3).assign(**changes)
+    for name in table["t1w"]:
         (folder / str(name)).write_bytes(b"scan")
     write_tsv(folder / "scans.tsv", table)
     return folder / "scans.tsv"
@@ -105,16 +105,17 @@ def manifest(folder: Path, **changes: object) -> Path:
 
 def test_a_sound_manifest_passes(tmp_path: Path) -> None:
     (finding,), entries = scan_check.check_manifest(manifest(tmp_path), CONFIG)
-    assert (finding.verdict, finding.found) == ("ok", "4 scans: 3 train, 1 test")
-    assert len(entries) == 4
+    assert (finding.verdict, finding.found) == ("ok", "6 scans: 3 train, 3 test")
+    assert len(entries) == 6
 
 
 @pytest.mark.parametrize(
     ("changes", "cause", "remedy"),
     [
         ({"sex": "F"}, "sex is the same for all training scans", "add scans"),
+        ({"split": ["train"] * 4 + ["test"] * 2}, "2 scans are in the split test, too few", "add scans"),
         ({"split": "train"}, "no scan is in the split test", "--held-out"),
-        ({"age_years": [50, 60, "old", 70]}, "line 4: age_years", "brainldm manifest"),
+        ({"age_years": [50, 60, "old", 70, 71, 72]}, "line 4: age_years", "brainldm manifest"),
     ],
 )
 def test_a_manifest_that_would_fail_later_is_an_error_now(tmp_path: Path, changes: dict[str, object], cause: str, remedy: str) -> None:
@@ -131,5 +132,5 @@ def test_missing_files_are_counted_and_missing_volumes_where_they_are_asked_for(
     found, _ = scan_check.check_manifest(path, asked)
     assert [finding.verdict for finding in found] == ["error", "error"]
     assert f"1 scans are no files: {tmp_path / '2.nii'}" in found[0].cause
-    assert "4 scans have no volumes" in found[1].cause
+    assert "6 scans have no volumes" in found[1].cause
     assert "covariates.volumes: segmented" in found[1].remedy

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 
 from brainldm.core.judging import Quality
-from brainldm.stages.measure import quality
+from brainldm.metrics.quality import quality
 
 
 def test_each_rule_fails_what_it_is_for() -> None:

@@ -1,0 +1,66 @@
+"""Score somebody else's volumes, a folder of NIfTI and perhaps a table, with our protocol: no stage is run, nothing is trained."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from brainldm import measuring, scoring
+from brainldm.core.config import Given, Preprocess, read_section
+from brainldm.core.errors import DataError
+from brainldm.core.files import write_json
+from brainldm.formats import evaluation, foreign
+from brainldm.formats.nifti import read_volume
+from brainldm.formats.tables import write_tsv
+from brainldm.metrics import fidelity, frechet
+from brainldm.metrics.summary import Entries
+from brainldm.metrics.verdicts import verdicts
+from brainldm.models.pretrained import PACKAGED
+
+FEWEST = 2  # volumes; to agree with what was asked for, 3
+TOLD = (
+    "n", "ventricles_r", "ventricles_bias_ml", "brain_r", "age_r", "age_mae_years", "fid", "fid_reference", "kid", "coverage",
+    "ms_ssim", "g4r_ssim", "sharpness", "qc_pass_fraction",
+)  # fmt: skip
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="volumes: NIfTI or MGH, in any place and of any voxels")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for score.json, volumes.tsv, reference.npz and the volumes on the grid")],
+    table: Annotated[Path | None, typer.Option(help="what was asked for: path or participant_id, and any of the covariates")] = None,
+    models: Annotated[Path, typer.Option(help="results/ of a finished run: its models measure; the packaged ones by default")] = PACKAGED,
+    segmenter: Annotated[Path | None, typer.Option(help="what measures volumes instead: SynthSeg weights (.h5), mri_synthseg")] = None,
+    reference: Annotated[Path | None, typer.Option(help="reference.npz of another set, for a FID against it")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:
+    """Where the run has its real scans, volumes are compared with them, else with the statistics and figures that it left."""
+    rows = foreign.volumes_of(folder, table)
+    if len(rows) < FEWEST:
+        raise DataError(f"{folder}: expected at least {FEWEST} volumes, found {len(rows)}")
+    bench, real = scoring.bench(models, segmenter, device), models / "covariates/covariates.tsv"
+    rows["path"] = _placed(rows["path"].tolist(), read_section(models / "configure/preprocess.json", "preprocess"), out / "volumes")
+
+    def read(places: range | np.ndarray) -> np.ndarray:
+        return np.stack([read_volume(rows["path"][place], bench.given.grid) for place in places])[:, None]
+
+    measured, features = scoring.look(bench, read, len(rows), "volumes")
+    report: Entries = {"n": len(rows), "fid_features": bench.features, **scoring.alone(bench, rows, measured, read)}
+    report |= scoring.beside_scans(bench, real, rows, measured, features) if real.exists() else scoring.beside_figures(models)
+    if reference or not real.exists():
+        moments = evaluation.read_reference(reference or models / "evaluate/reference.npz", bench.features)
+        report |= fidelity.against_reference(moments, features, bench.given.seed)
+    report["verdicts"] = {name: row for name, row in verdicts(report).items() if row["limit"] is not None}
+    evaluation.write_reference(out / "reference.npz", *frechet.moments(features), bench.features)
+    write_tsv(out / "volumes.tsv", pd.concat([rows.drop(columns="where", errors="ignore"), measured.add_prefix("measured_")], axis=1))
+    write_json(out / "score.json", report)
+    typer.echo(json.dumps({key: report[key] for name in TOLD for key in (name, f"{name}_real") if key in report}, indent=2))
+
+
+def _placed(paths: list[Path], given: Given, keep: Path) -> list[Path]:
+    options, console = given.own(Preprocess), Console(stderr=True)
+    return [measuring.on_grid(path, given.grid, options, given.seed, keep) for path in track(paths, "onto the grid", console=console)]

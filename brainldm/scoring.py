@@ -1,0 +1,103 @@
+"""Volumes that were not made here, scored: by themselves, beside the real scans of a run, or beside the figures that it left."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from brainldm import measuring
+from brainldm.core import covariates
+from brainldm.core.config import Given, read_section
+from brainldm.core.files import read_json
+from brainldm.core.judging import Evaluate, Measure
+from brainldm.core.labels import ICV, NAMES
+from brainldm.formats.volumes import VolumeSet, chunks
+from brainldm.metrics import anatomy, conditioning, fidelity, summary
+from brainldm.metrics.diversity import diversity
+from brainldm.metrics.summary import Entries
+from brainldm.models import age, panel
+from brainldm.models.training import make_fabric
+
+OF_THE_RUN = (
+    "age_",
+    "ms_ssim_",
+    "g4r_ssim_",
+    "sharpness_",
+)  # figures of real scans and reconstructions that hold for any number of volumes
+Read = Callable[[range | np.ndarray], np.ndarray]
+
+
+class Bench(NamedTuple):
+    """What scores: the settings of a run, its models, what turns images into features [N,D], and the features' name."""
+
+    given: Given
+    options: Evaluate
+    rules: Measure
+    tools: measuring.Instruments
+    embed: Callable[[torch.Tensor], np.ndarray]
+    features: str
+
+
+def bench(models: Path, segmenter: Path | None, device: str) -> Bench:
+    """The models and settings that a run left in its results, on a device, or another segmenter; DataError for what is not there."""
+    given, years = read_section(models / "configure/evaluate.json", "evaluate"), models / "train_age/model.safetensors"
+    options, fabric = given.own(Evaluate), make_fabric(device, given.precision, given.seed)
+    tools = measuring.load(segmenter or models / "train_segmenter/model.safetensors", years, given.grid, fabric)
+    embed, name = panel.embedding(options.features, age.load(years).to(fabric.device), years, fabric.device)
+    return Bench(given, options, read_section(models / "configure/measure.json", "measure").own(Measure), tools, embed, name)
+
+
+@torch.inference_mode()
+def look(bench: Bench, read: Read, n: int, title: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """What is measured of n volumes, and their features [n,D]."""
+    measured, features = [], []
+    for chunk in track(chunks(n, bench.options.batch_size), title, console=Console(stderr=True)):
+        images = read(chunk)
+        measured.append(bench.tools.measure(images, bench.rules.quality))
+        features.append(bench.embed(torch.from_numpy(images).to(bench.tools.device)).astype(np.float32))
+    return pd.concat(measured, ignore_index=True), np.concatenate(features)
+
+
+def alone(bench: Bench, rows: pd.DataFrame, measured: pd.DataFrame, read: Read) -> Entries:
+    """What needs no real scans: obedience, where the table says what was asked for; likeness, sharpness, quality."""
+    drawn = bench.options.bootstrap, bench.given.seed
+    entries: Entries = {}
+    for name, unit, asked, found in conditioning.COVARIATES:
+        if asked in rows:
+            entries |= summary.obedience(name, unit, rows[asked], measured[found.removeprefix("measured_")], *drawn)
+    return {
+        **entries,
+        **diversity(read, len(rows), bench.options.ssim_pairs, *drawn, bench.tools.device),
+        **summary.means_of({"sharpness": measured["sharpness"].to_numpy()}, *drawn),
+        **summary.entry("qc_pass_fraction", measured["qc_pass"].mean(), len(rows)),
+    }
+
+
+def beside_scans(bench: Bench, path: Path, rows: pd.DataFrame, measured: pd.DataFrame, features: np.ndarray) -> Entries:
+    """FID and its companions, likeness, sharpness, the age model, regions: of the run's real scans, as the stage `evaluate` has them."""
+    real, drawn = VolumeSet(path, bench.given.grid), (bench.options.bootstrap, bench.given.seed)
+    theirs, others = look(bench, real.batch, len(real), "real scans")
+    held_out, all_known = (real.table["split"] == "test").to_numpy(), set(covariates.NAMES) <= set(rows.columns)
+    theirs_ml, ours_ml = (
+        {name: side[name].to_numpy() / 1000 for name in (ICV, *NAMES.values()) if name in side} for side in (theirs, measured)
+    )
+    return {
+        **fidelity.fidelity(others, features, bench.given.seed),
+        **diversity(real.batch, len(real), bench.options.ssim_pairs, *drawn, bench.tools.device, kind="real"),
+        **summary.means_of({"sharpness_real": theirs["sharpness"].to_numpy()[held_out]}, *drawn),
+        **summary.obedience(
+            "age", "years", real.table["age_years"][held_out], theirs["age_predicted_years"][held_out], *drawn, kind="real"
+        ),
+        "tables": {"anatomy": anatomy.regions(theirs_ml, ours_ml, real.table, rows)} if all_known else {},
+    }
+
+
+def beside_figures(models: Path) -> Entries:
+    """What the run's report says of its real scans and of their reconstructions."""
+    report = read_json(models / "evaluate/report.json")
+    return {name: value for name, value in report.items() if name.startswith(OF_THE_RUN) and ("_real" in name or "_reconstruction" in name)}
