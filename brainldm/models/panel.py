@@ -94,12 +94,17 @@ class Panel:
         return {"images": _numpy(images.half()), "ventricles_ml": volumes_ml(self.ruler, images)["ventricles_ml"]}
 
     def _over(self, read: Read, part: range, title: str, ask: Callable[[torch.Tensor], Arrays]) -> Arrays:
-        parts = []
-        with torch.inference_mode():
-            for start in track(range(part.start, part.stop, self.batch_size), title):
-                values = read(range(start, min(start + self.batch_size, part.stop)))
-                parts.append(ask(torch.from_numpy(values).to(self.device)))
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return over(read, part, title, ask, self.batch_size, self.device)
+
+
+def over(read: Read, part: range, title: str, ask: Callable[[torch.Tensor], Arrays], batch_size: int, device: torch.device) -> Arrays:
+    """What `ask` says of the values that are read, batch by batch, joined."""
+    parts = []
+    with torch.inference_mode():
+        for start in track(range(part.start, part.stop, batch_size), title):
+            values = read(range(start, min(start + batch_size, part.stop)))
+            parts.append(ask(torch.from_numpy(values).to(device)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def load(
@@ -112,15 +117,13 @@ def load(
         years,
         autoencoder.load(autoencoder_path).to(fabric.device),
         diffusion.load(diffusion_path).to(fabric.device),
-        *_embedding(options.features, years, age_path, fabric.device),
+        *embedding(options.features, years, age_path, fabric.device),
         fabric.device,
         options.batch_size,
     )
 
 
-def _embedding(
-    features: str, years: age.AgeModel, age_path: Path, device: torch.device
-) -> tuple[Callable[[torch.Tensor], np.ndarray], str]:
+def embedding(features: str, years: age.AgeModel, age_path: Path, device: torch.device) -> tuple[Callable[[torch.Tensor], np.ndarray], str]:
     """What turns images [N,1,I,J,K] into features [N,D], and a name that says which weights made them."""
     if features == "age":
         return years.features, f"age model, last block, mean over space; weights {sha256(age_path)[:12]}"
