@@ -51,9 +51,15 @@ class Panel:
         columns = self._over(read, range(n), title, lambda images: columns_mm3(self.ruler.segment(images).label_ml))
         return {name: mm3 / 1000 for name, mm3 in columns.items()}
 
-    def reconstruct(self, read: Read, n: int, title: str) -> Arrays:
-        """Of n latent means [N,C,i,j,k]: `images` [N,1,I,J,K] in [0, 1] as float16, and their `ventricles_ml` [N]."""
-        return self._over(read, range(n), title, self._reconstruction)
+    def reconstruct(self, read: Read, n: int, title: str, take: Callable[[np.ndarray], None]) -> np.ndarray:
+        """The ventricles [N] in mL of what n latent means [N,C,i,j,k] decode to; `take` is given the images, batch by batch."""
+
+        def ask(mu: torch.Tensor) -> Arrays:
+            images = self.autoencoder.decode(mu).clamp(0, 1)
+            take(_numpy(images.float()))
+            return {"ventricles_ml": volumes_ml(self.ruler, images)["ventricles_ml"]}
+
+        return self._over(read, range(n), title, ask)["ventricles_ml"]
 
     @torch.inference_mode()
     def decode(self, mu: np.ndarray) -> np.ndarray:
@@ -64,13 +70,16 @@ class Panel:
         """One brain with one covariate moved (Pinaya et al. 2022, Figs. 2 and 4): `requested` and `measured` [S], `images` [S,I,J,K].
 
         `name` is the covariate that moves in rows [S,4], `key` is (seed, row index) of the noise that all volumes start from. One
-        volume at a time, because the decoder is dear in memory.
+        volume at a time, because networks are dear in memory; images are float16.
         """
         noise = row_noise(*key, self.diffusion.latent_shape)[None]
         fresh = fresh_noise([key], self.diffusion.latent_shape)
-        images = torch.cat([sample_volumes(self.diffusion, self.autoencoder, row[None], noise, how, fresh) for row in rows]).float()
-        measured = self.age.predict(images) if name == "age_years" else volumes_ml(self.ruler, images)[name]
-        return {"requested": rows[:, NAMES.index(name)], "measured": measured, "images": _numpy(images[:, 0])}
+        measured, images = [], []
+        for row in rows:
+            image = sample_volumes(self.diffusion, self.autoencoder, row[None], noise, how, fresh).float()
+            measured.append(self.age.predict(image) if name == "age_years" else volumes_ml(self.ruler, image)[name])
+            images.append(_numpy(image[0].half()))
+        return {"requested": rows[:, NAMES.index(name)], "measured": np.concatenate(measured), "images": np.concatenate(images)}
 
     def ladders(self, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> dict[str, Arrays]:
         """`ladder_NAME` within the range of training covariates [N,4], `beyond_NAME` outside it; arguments as of `ladder`."""
@@ -88,10 +97,6 @@ class Panel:
     def _description(self, images: torch.Tensor) -> Arrays:
         mu = _numpy(self.autoencoder.encode(images)[0].flatten(1).half())
         return {"features": self.embed(images).astype(np.float32), "age_predicted_years": self.age.predict(images), "mu": mu}
-
-    def _reconstruction(self, mu: torch.Tensor) -> Arrays:
-        images = self.autoencoder.decode(mu).clamp(0, 1)
-        return {"images": _numpy(images.half()), "ventricles_ml": volumes_ml(self.ruler, images)["ventricles_ml"]}
 
     def _over(self, read: Read, part: range, title: str, ask: Callable[[torch.Tensor], Arrays]) -> Arrays:
         return over(read, part, title, ask, self.batch_size, self.device)

@@ -74,12 +74,12 @@ def test_regions_have_synthsegs_names_and_decoding_is_clamped() -> None:
 def test_the_features_are_named_with_their_weights(tmp_path: Path, ending: str) -> None:
     images, device = torch.rand(2, 1, *SHAPE), torch.device("cpu")
     years = age.load(_age_file(tmp_path / "age.safetensors"))
-    embed, name = panel._embedding("age", years, tmp_path / "age.safetensors", device)
+    embed, name = panel.embedding("age", years, tmp_path / "age.safetensors", device)
     np.testing.assert_allclose(embed(images), years.features(images))
     assert sha256(tmp_path / "age.safetensors")[:12] in name
     weights = tmp_path / ending
     torch.save(medicalnet.MedicalNet("basic", [1, 1, 1, 1], "B").network.state_dict(), weights)
-    embed, name = panel._embedding(str(weights), years, tmp_path / "age.safetensors", device)
+    embed, name = panel.embedding(str(weights), years, tmp_path / "age.safetensors", device)
     assert embed(images).shape == (2, 512)
     assert ending in name
     assert sha256(weights)[:12] in name
