@@ -40,6 +40,7 @@ BATCHES = batch_names(N_SCANS, CONFIG.preprocess.scans_per_batch)
 LABEL_MAPS = CONFIG.train_segmenter.label_maps or "results/cohort/labels.tsv"
 SEGMENTER = CONFIG.segmenter or "results/train_segmenter/model.safetensors"
 SHARDS = shard_names(CONFIG.request.n_rows, CONFIG.request.rows_per_shard)
+TABLE_SHARDS = shard_names(CONFIG.paper_table.n_volumes, CONFIG.request.rows_per_shard)
 
 
 folder.check_results(Path())
@@ -52,6 +53,8 @@ onstart:
 wildcard_constraints:
     batch=r"\d+",
     shard=SHARD_PATTERN,
+    baseline="lsgan|vaegan",
+    sampler="ddpm|ddim",
 
 
 localrules:
@@ -82,3 +85,5 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/pack.smk"
 include: "workflow/rules/release.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/train_baseline.smk"
+include: "workflow/rules/paper_table.smk"

@@ -10,14 +10,14 @@ from brainldm import __version__
 from brainldm.commands import COMMANDS
 from brainldm.core.errors import explained
 from brainldm.core.requeue import requeued
-from brainldm.core.story import STORY
+from brainldm.core.story import OPTIONAL, STORY
 
 
 def application(wanted: str | None) -> typer.Typer:
     """A command per stage and per verb; only the module of the one that is wanted is imported, so that --help is instant."""
     app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback(help="From raw T1w scans to a public synthetic brain MRI dataset.")(_options)
-    for name, stage in STORY.items():
+    for name, stage in (STORY | OPTIONAL).items():
         _add(app, f"brainldm.stages.{name}", stage.summary, name == wanted, "Stages")
     for name, summary in COMMANDS.items():
         _add(app, f"brainldm.commands.{name}", summary, name == wanted, "Tools")

@@ -11,11 +11,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
-from brainldm.core.judging import Evaluate, Inference, Measure
+from brainldm.core.judging import Evaluate, Inference, Measure, PaperTable
 from brainldm.core.publication import Pack, Release
 from brainldm.core.requests import Request, RequestDesign
 from brainldm.core.section import LabPath, Section
-from brainldm.core.trainings import TrainAutoencoder, Training, TrainSegmenter
+from brainldm.core.trainings import TrainAutoencoder, TrainBaseline, Training, TrainSegmenter
 
 Pair = tuple[float, float]
 Tool = Annotated[LabPath, AfterValidator(lambda name: shutil.which(name) or name)]  # a name on PATH becomes the path it stands for
@@ -166,10 +166,12 @@ class Config(Section):
     encode: Encode
     train_diffusion: TrainDiffusion
     train_age: TrainAge
+    train_baseline: TrainBaseline
     request: Request
     generate: Generate
     measure: Measure
     evaluate: Evaluate
+    paper_table: PaperTable
     pack: Pack
     release: Release
 
@@ -199,8 +201,18 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
     return list(model.model_fields)
 
 
+AS_PUBLISHED = {"generate_ddpm": ("ddpm", None), "generate_ddim": ("ddim", 50)}  # rows of Table 1; None: all timesteps
+
+
+def _sampled(config: Config, sampler: str, steps: int | None) -> Config:
+    how = {"sampler": sampler, "steps": steps or config.train_diffusion.timesteps, "eta": 0.0, "guidance": 1.0}
+    return config.model_copy(update={"generate": config.generate.model_copy(update=how)})
+
+
 def section_json(config: Config, stage: str) -> str:
     """What one stage is told: its own section, the seed and the grid, as JSON. An edit elsewhere leaves it unchanged."""
+    if sampler := AS_PUBLISHED.get(stage):
+        stage, config = "generate", _sampled(config, *sampler)
     own = getattr(config, stage, Section())
     fields = set(RequestDesign.model_fields) if stage == "request" else None
     values = {

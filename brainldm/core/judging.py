@@ -43,3 +43,10 @@ class Evaluate(Section):
     copy_rate_limit: float = Field(
         0.05, gt=0.01, lt=1, description="copy rate, false alarms included, that the audit must exclude with 95 % confidence"
     )
+
+
+class PaperTable(Section):
+    """Table 1 of the paper, from this run; features, pairs and bootstrap as evaluate has them."""
+
+    n_volumes: int = Field(gt=1, description="volumes of each row; FID compares as many real scans, at most half of all")
+    timed: int = Field(gt=1, description="volumes whose sampling is timed, one at a time")

@@ -10,6 +10,13 @@ class Stage(NamedTuple):
     reads: tuple[str, ...]
 
 
+OPTIONAL: dict[str, Stage] = {  # `snakemake paper_table`
+    "train_baseline": Stage("Train LSGAN or VAE-GAN, the paper's competitors.", ("covariates",)),
+    "paper_table": Stage(
+        "Score LSGAN, VAE-GAN and two samplers as Table 1 of the paper does.",
+        ("covariates", "request", "train_autoencoder", "train_diffusion", "train_age", "train_baseline"),
+    ),
+}
 STORY: dict[str, Stage] = {
     "cohort": Stage("Make the embedded demo population: raw T1w scans in native spaces.", ()),
     "preprocess": Stage("Register raw scans rigidly to MNI, resample, crop, scale to [0, 1].", ("cohort",)),

@@ -85,3 +85,17 @@ class TrainAutoencoder(Training):
         if any(side % factor or side < 16 for side in self.patch_shape):  # smaller ones the discriminator cannot take
             raise ValueError(f"each side of patch_shape must be a multiple of {factor} and at least 16")
         return self
+
+
+class TrainBaseline(Training):
+    """The paper's competitors, both with one section: LSGAN (Mao et al. 2017) and VAE-GAN (Larsen et al. 2016)."""
+
+    channels: tuple[int, ...] = Field(description="of generator, critic and encoder, finest level first")
+    latent_channels: int = Field(gt=0, description="numbers of noise that a volume is made of")
+    space_to_depth: int = Field(ge=1, description="edge of the block of voxels folded into channels; 1: none")
+    standardise: bool = Field(description="make the standardised difference from the mean training scan")
+    norm_groups: int = Field(gt=0)
+    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam (Radford et al. 2016: 0.5)")
+    critic_learning_rate: float = Field(gt=0)
+    adversarial_weight: float = Field(gt=0, description="VAE-GAN: 1 / gamma of Larsen et al.")
+    kl_weight: float = Field(1.0, ge=0, description="VAE-GAN (Larsen et al.: 1)")

@@ -20,6 +20,7 @@ REQUESTED = ("index", "participant_id", "seed", "age_years", "sex", "ventricles_
 MEASURED = ("index", "ventricles_ml", "brain_ml", "icv_ml", "age_predicted_years", "qc_pass", "qc_reason")
 REGIONS = {ICV, *NAMES.values()}
 EMBEDDED = "the embedded demo population (deformed copies of the MNI152 template, no scans of people)"
+KEEP_BYTES = 128 << 20  # small sets of scans stay in memory after their first reading
 SHOWN, NEAR, WORST = 12, 4, 8  # volumes in the contact sheet (of each kind), suspected copies, failures
 VIEWED = 3  # of the contact sheet, of each kind, that are shown with their segmentation, as all ladders are
 LABELS = "_labels"  # ends the names of label maps
@@ -29,7 +30,7 @@ LABELS = "_labels"  # ends the names of label maps
 class Evaluation:
     """Flat figures; requested and measured values of all synthetic rows; volumes [n,I,J,K] by name; what each of them is.
 
-    Volumes lie in [0, 1]; where the name ends in LABELS, they are the label maps of the first ones of the name before it.
+    Volumes lie in [0, 1] or are grey values in 8 bits; where the name ends in LABELS, they are the label maps of the first ones of the name before it.
     """
 
     report: dict[str, Any]
@@ -56,7 +57,7 @@ class Sets:
 
 def gather(covariates: Path, requests: list[Path], shards: list[Path], measures: list[Path], grid: Grid, seed: int) -> Sets:
     """All that is compared; DataError if a table lacks some of it."""
-    real, synthetic = VolumeSet(covariates, grid), ShardSet(shards, grid)
+    real, synthetic = VolumeSet(covariates, grid, keep_bytes=KEEP_BYTES), ShardSet(shards, grid)
     train, held_out = (np.flatnonzero(real.table["split"] == split) for split in ("train", "test"))
     table = synthetic_table(requests, measures, synthetic.indices)
     return Sets(real, synthetic, table, train, np.random.default_rng([seed, 61]).permutation(held_out))
@@ -76,13 +77,22 @@ def write(path: Path, evaluation: Evaluation) -> None:
     """Write report.json at `path`, last, so that where it stands all that lies beside it is whole."""
     write_tsv(path.with_name("agreement.tsv"), evaluation.agreement)
     with atomic(path.with_name("images.npz")) as temporary:
-        packed = {
-            name: array if name.endswith(LABELS) else np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
-            for name, array in evaluation.volumes.items()
-        }
+        packed = {name: array if name.endswith(LABELS) else _grey(array) for name, array in evaluation.volumes.items()}
         np.savez_compressed(temporary, **packed)  # type: ignore[arg-type]
     write_json(path.with_name("shown.json"), _plain(evaluation.shown))
     write_json(path, evaluation.report)
+
+
+def _grey(volumes: np.ndarray) -> np.ndarray:
+    """[0, 1] to 0 ... 255, one volume at a time; grey values as they are."""
+    if volumes.dtype == np.uint8:
+        return volumes
+    return np.stack([np.rint(np.clip(volume.astype(np.float32), 0, 1) * 255).astype(np.uint8) for volume in volumes])
+
+
+def _shown(volumes: VolumeSet | ShardSet, places: np.ndarray) -> np.ndarray:
+    """Grey values [N,I,J,K] of some volumes."""
+    return np.concatenate([_grey(volumes.batch(places[[index]])[:, 0]) for index in range(len(places))])
 
 
 def read(path: Path) -> Evaluation:
@@ -120,8 +130,8 @@ def pictures(
     drawn = np.random.default_rng([seed, 67]).permutation(len(table))[:SHOWN]
     from_synthetic = {"synthetic": drawn, "near_synthetic": near, "worst": worst}
     from_real = {"real": sets.held_out[:SHOWN], "near_train": sets.train[copied[near]]}
-    volumes = {name: sets.synthetic.batch(places)[:, 0] for name, places in from_synthetic.items()}
-    volumes |= {name: sets.real.batch(places)[:, 0] for name, places in from_real.items()}
+    volumes = {name: _shown(sets.synthetic, places) for name, places in from_synthetic.items()}
+    volumes |= {name: _shown(sets.real, places) for name, places in from_real.items()}
     shown: dict[str, Any] = {name: table["participant_id"][places].tolist() for name, places in from_synthetic.items()}
     shown |= {name: sets.real.table["participant_id"][places].tolist() for name, places in from_real.items()}
     reasons = [table["qc_reason"][place] or f"ventricles miss the request by {missed_ml[place]:+.1f} mL" for place in worst]

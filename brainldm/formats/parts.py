@@ -13,6 +13,24 @@ Arrays = dict[str, np.ndarray]
 PART = 256  # items
 
 
+class Stored:
+    """Volumes in `folder`, each in a file, so that none stays in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.n = folder, 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, images: np.ndarray) -> None:
+        """Images [N,1,I,J,K] after those before, as float16."""
+        for image in images:
+            np.save(self.folder / f"{self.n:06d}.npy", image.astype(np.float16))
+            self.n += 1
+
+    def batch(self, places: np.ndarray | range) -> np.ndarray:
+        """Images [N,1,I,J,K], float32."""
+        return np.stack([np.load(self.folder / f"{place:06d}.npy") for place in places]).astype(np.float32)
+
+
 class Parts:
     """Parts of results in `folder`, all made from what has the fingerprint `made_from`; others are made anew."""
 

@@ -11,20 +11,20 @@ from brainldm.formats.nifti import read_volume
 from brainldm.formats.tables import read_tsv
 
 COLUMNS = ("participant_id", "split", "age_years", "sex", "volume", "ventricles_ml", "brain_ml")
-KEEP_BYTES = 2 << 30  # sets that fit stay in memory after their first reading
+KEEP_BYTES = 2 << 30  # trainings: sets that fit stay in memory after their first reading
 
 
 class VolumeSet:
     """Scans of a covariate table (or of one of its splits), in the table's order; `table` is the pandas frame."""
 
-    def __init__(self, covariates: Path, grid: Grid, split: str | None = None) -> None:
+    def __init__(self, covariates: Path, grid: Grid, split: str | None = None, keep_bytes: int = KEEP_BYTES) -> None:
         table = read_tsv(covariates, COLUMNS)
         self.table: pd.DataFrame = (table if split is None else table[table["split"] == split]).reset_index(drop=True)
         if self.table.empty:
             raise DataError(f"{covariates}: expected scans of the split {split!r}, found none")
         self.grid, self.folder = grid, covariates.parent
         self._kept: dict[int, np.ndarray] = {}
-        self._keep = len(self.table) * int(np.prod(grid.shape)) * 4 < KEEP_BYTES
+        self._keep = len(self.table) * int(np.prod(grid.shape)) * 4 < keep_bytes
 
     def __len__(self) -> int:
         return len(self.table)

@@ -14,7 +14,7 @@ from brainldm.metrics.sharpness import sharpness
 from brainldm.metrics.ssim import ms_ssim
 from brainldm.metrics.summary import Entries, entry, mean_of, psnr_db
 
-PAIRS_AT_ONCE = 16
+LOADED_VOXELS = 1 << 20  # of the pairs that are read at once: 25 pairs at 5 mm, one at 1 mm
 Read = Callable[[np.ndarray], np.ndarray]  # places in a set -> volumes [N,1,I,J,K]; clamped to [0, 1], the similarities' data range
 Arrays = dict[str, np.ndarray]
 Keep = Callable[[str, int, Callable[[range], Arrays]], Arrays]  # runs a function over parts of n items and joins what it returns
@@ -53,9 +53,9 @@ def scales(shape: tuple[int, int, int]) -> Entries:
 
 
 def _scores(read: Read, pairs: np.ndarray, device: torch.device, title: str) -> Arrays:
-    scores = []
-    for start in track(range(0, len(pairs), PAIRS_AT_ONCE), title):
-        chunk = pairs[start : start + PAIRS_AT_ONCE]
+    scores, at_once = [], max(1, LOADED_VOXELS // read(pairs[0, :1]).size)
+    for start in track(range(0, len(pairs), at_once), title):
+        chunk = pairs[start : start + at_once]
         x, y = (torch.from_numpy(read(side)).float().clamp(0, 1).to(device) for side in chunk.T)
         scores.append(torch.stack([ms_ssim(x, y), g4r_ssim(x, y)], 1).double().cpu().numpy())
     values = np.concatenate(scores)
@@ -73,11 +73,11 @@ def _mean_of_all(key: str, scores: np.ndarray, places: np.ndarray, bootstrap: in
     return entry(key, float(scores.mean()), len(scores), (float(low), float(high)))
 
 
-def reconstruction(images: np.ndarray, read: Read, device: torch.device) -> Arrays:
-    """PSNR (dB) and MS-SSIM of images [N,1,I,J,K] with their originals, and their sharpness, all [N]; one at a time."""
+def reconstruction(again: Read, read: Read, n: int, device: torch.device) -> Arrays:
+    """PSNR (dB) and MS-SSIM of n images with their originals, and their sharpness, all [N]; one at a time."""
     found: dict[str, list[np.ndarray]] = {}
-    for place in range(len(images)):
-        image, original = images[[place]].astype(np.float32), read(np.array([place]))
+    for place in range(n):
+        image, original = (side(np.array([place])) for side in (again, read))
         alike = ms_ssim(torch.from_numpy(image).to(device), torch.from_numpy(original).to(device)).cpu().numpy()
         values = (alike, psnr_db(image, original), sharpness(image))
         for name, value in zip(("autoencoder_ms_ssim", "autoencoder_psnr_db", "sharpness_reconstruction"), values, strict=True):

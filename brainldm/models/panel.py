@@ -53,19 +53,28 @@ class Panel:
         return {name: mm3 / 1000 for name, mm3 in columns.items()}
 
     def labels(self, images: np.ndarray, affine: np.ndarray, title: str) -> np.ndarray:
-        """Images [N,I,J,K] on the grid of `affine` -> label maps [N,I,J,K] on that grid, uint8, whatever grid the ruler's lie on."""
-        shape = images.shape[1:]
+        """Images [N,I,J,K], or their grey values in 8 bits, on the grid of `affine` -> label maps [N,I,J,K] on that grid, uint8."""
+        shape, white = images.shape[1:], 255 if images.dtype == np.uint8 else 1
 
         def ask(batch: torch.Tensor) -> Arrays:
             found = self.ruler.segment(batch)
             move = np.linalg.inv(found.affine) @ affine
             return {"labels": np.stack([affine_transform(one, move, output_shape=shape, order=0) for one in found.labels])}
 
-        return self._over(lambda part: images[part.start : part.stop, None].astype(np.float32), range(len(images)), title, ask)["labels"]
+        def read(part: range) -> np.ndarray:
+            return images[part.start : part.stop, None].astype(np.float32) / white
 
-    def reconstruct(self, read: Read, n: int, title: str) -> Arrays:
-        """Of n latent means [N,C,i,j,k]: `images` [N,1,I,J,K] in [0, 1] as float16, and their `ventricles_ml` [N]."""
-        return self._over(read, range(n), title, self._reconstruction)
+        return self._over(read, range(len(images)), title, ask)["labels"]
+
+    def reconstruct(self, read: Read, n: int, title: str, take: Callable[[np.ndarray], None]) -> np.ndarray:
+        """The ventricles [N] in mL of what n latent means [N,C,i,j,k] decode to; `take` is given the images, batch by batch."""
+
+        def ask(mu: torch.Tensor) -> Arrays:
+            images = self.autoencoder.decode(mu).clamp(0, 1)
+            take(_numpy(images.float()))
+            return {"ventricles_ml": volumes_ml(self.ruler, images)["ventricles_ml"]}
+
+        return self._over(read, range(n), title, ask)["ventricles_ml"]
 
     @torch.inference_mode()
     def decode(self, mu: np.ndarray) -> np.ndarray:
@@ -76,15 +85,20 @@ class Panel:
         """One brain with one covariate moved (Pinaya et al. 2022, Figs. 2 and 4): `requested`, `measured` [S], `images` [S,I,J,K].
 
         `scaled` [S] is what was requested in min-max units of the training scans. `name` is the covariate that moves in rows [S,4],
-        `key` is (seed, row index) of the noise that all volumes start from. One volume at a time, because the decoder is dear in memory.
+        `key` is (seed, row index) of the noise that all volumes start from. One volume at a time, because networks are dear in memory;
+        images are float16.
         """
         noise = row_noise(*key, self.diffusion.latent_shape)[None]
         fresh = fresh_noise([key], self.diffusion.latent_shape)
-        images = torch.cat([sample_volumes(self.diffusion, self.autoencoder, row[None], noise, how, fresh) for row in rows]).float()
-        measured = self.age.predict(images) if name == "age_years" else volumes_ml(self.ruler, images)[name]
+        measured, images = [], []
+        for row in rows:
+            image = sample_volumes(self.diffusion, self.autoencoder, row[None], noise, how, fresh).float()
+            measured.append(self.age.predict(image) if name == "age_years" else volumes_ml(self.ruler, image)[name])
+            images.append(_numpy(image[0].half()))
         column, ranges = NAMES.index(name), self.diffusion.ranges
         scaled = (rows[:, column] - ranges.low[column]) / (ranges.high[column] - ranges.low[column])
-        return {"requested": rows[:, column], "scaled": scaled, "measured": measured, "images": _numpy(images[:, 0])}
+        arrays = {"measured": np.concatenate(measured), "images": np.concatenate(images)}
+        return {"requested": rows[:, column], "scaled": scaled, **arrays}
 
     def ladders(self, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> dict[str, Arrays]:
         """`ladder_NAME` within the range of training covariates [N,4], `beyond_NAME` outside it; arguments as of `ladder`."""
@@ -103,17 +117,18 @@ class Panel:
         mu = _numpy(self.autoencoder.encode(images)[0].flatten(1).half())
         return {"features": self.embed(images).astype(np.float32), "age_predicted_years": self.age.predict(images), "mu": mu}
 
-    def _reconstruction(self, mu: torch.Tensor) -> Arrays:
-        images = self.autoencoder.decode(mu).clamp(0, 1)
-        return {"images": _numpy(images.half()), "ventricles_ml": volumes_ml(self.ruler, images)["ventricles_ml"]}
-
     def _over(self, read: Read, part: range, title: str, ask: Callable[[torch.Tensor], Arrays]) -> Arrays:
-        parts = []
-        with torch.inference_mode():
-            for start in track(range(part.start, part.stop, self.batch_size), title):
-                values = read(range(start, min(start + self.batch_size, part.stop)))
-                parts.append(ask(torch.from_numpy(values).to(self.device)))
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return over(read, part, title, ask, self.batch_size, self.device)
+
+
+def over(read: Read, part: range, title: str, ask: Callable[[torch.Tensor], Arrays], batch_size: int, device: torch.device) -> Arrays:
+    """What `ask` says of the values that are read, batch by batch, joined."""
+    parts = []
+    with torch.inference_mode():
+        for start in track(range(part.start, part.stop, batch_size), title):
+            values = read(range(start, min(start + batch_size, part.stop)))
+            parts.append(ask(torch.from_numpy(values).to(device)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def load(

@@ -4,6 +4,7 @@ A row's bytes depend on (seed, noise index, covariates, weights, sampler, batch 
 size, so the last batch is padded; every latent is rounded to float16 and decoded by itself, so that decoding again gives the same bits.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from lightning_fabric import Fabric
 from brainldm.core.config import Generate
 from brainldm.core.covariates import covariate_array
 from brainldm.core.errors import DataError
-from brainldm.models import autoencoder, diffusion, fast
+from brainldm.models import autoencoder, baselines, diffusion, fast
 from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.sampling import sample_latents
 
@@ -29,6 +30,13 @@ class Networks(NamedTuple):
     fabric: Fabric
 
 
+class Baseline(NamedTuple):
+    """A competitor's generator (models.baselines), which makes rows of noise as it is."""
+
+    autoencoder: baselines.Generator
+    fabric: Fabric
+
+
 @dataclass(frozen=True)
 class Row:
     """A row made: voxels int16 [I,J,K] in Fortran order, as multiples of a slope, and latent float16 [C,i,j,k]."""
@@ -38,19 +46,25 @@ class Row:
     latent: np.ndarray
 
 
+def load_any(autoencoder_model: Path, diffusion_model: Path | None, fabric: Fabric, how: Generate) -> Networks | Baseline:
+    """As `load`, or where there is no diffusion model a baseline."""
+    if diffusion_model:
+        return load(autoencoder_model, diffusion_model, fabric, how)
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    return Baseline(baselines.load(autoencoder_model).to(fabric.device), fabric)
+
+
 def load(autoencoder_model: Path, diffusion_model: Path, fabric: Fabric, how: Generate) -> Networks:
     """Both networks; ConfigError if the diffusion model cannot be sampled as asked."""
-    networks = Networks(diffusion.load(diffusion_model), autoencoder.load(autoencoder_model), fabric)
-    networks.diffusion.check_guidance(how.guidance, str(diffusion_model))
     # Without these cuDNN may take another algorithm in another run, and with it other bits.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
-    networks.diffusion.to(fabric.device)
-    networks.autoencoder.to(fabric.device)
-    fast.prepare(networks.diffusion, networks.autoencoder, fast.compute_dtype(fabric), compiled=how.compile)
-    return networks
+    denoiser, decoder = diffusion.load(diffusion_model), autoencoder.load(autoencoder_model)
+    denoiser.check_guidance(how.guidance, str(diffusion_model))
+    fast.prepare(denoiser.to(fabric.device), decoder.to(fabric.device), fast.compute_dtype(fabric), compiled=how.compile)
+    return Networks(denoiser, decoder, fabric)
 
 
-def make(networks: Networks, table: Any, how: Generate, slope: float) -> Iterator[Row]:
+def make(networks: Networks | Baseline, table: Any, how: Generate, slope: float) -> Iterator[Row]:
     """The rows of a data frame with index, seed and covariates (physical units), batch by batch; DataError if voxels are not finite."""
     for start in range(0, len(table), how.batch_size):
         batch = table.iloc[start : start + how.batch_size]
@@ -59,8 +73,18 @@ def make(networks: Networks, table: Any, how: Generate, slope: float) -> Iterato
             yield Row(index, decode(networks, latent, slope, f"row {index}"), latent)
 
 
+def seconds_each(networks: Networks | Baseline, table: Any, how: Generate, slope: float) -> np.ndarray:
+    """Seconds [N] that each row takes, made one at a time; the first is made twice, because a first call costs more."""
+    alone, seconds = how.model_copy(update={"batch_size": 1}), []
+    for place in [0, *range(len(table))]:
+        start = time.perf_counter()
+        list(make(networks, table.iloc[place : place + 1], alone, slope))
+        seconds.append(time.perf_counter() - start)
+    return np.array(seconds[1:])
+
+
 @torch.inference_mode()
-def decode(networks: Networks, latent: np.ndarray, slope: float, name: str) -> np.ndarray:
+def decode(networks: Networks | Baseline, latent: np.ndarray, slope: float, name: str) -> np.ndarray:
     """The voxels int16 [I,J,K] of a latent float16 [C,i,j,k]: what `make` gave for it, bit for bit.
 
     They are quantised and put into Fortran order on the device, where that costs nothing, so that half the bytes are copied.
@@ -73,9 +97,12 @@ def decode(networks: Networks, latent: np.ndarray, slope: float, name: str) -> n
 
 
 @torch.inference_mode()
-def _sample(networks: Networks, batch: Any, how: Generate) -> np.ndarray:
+def _sample(networks: Networks | Baseline, batch: Any, how: Generate) -> np.ndarray:
     """Latents float16 [N,C,i,j,k] of a full batch. Rows that share a noise_index, where there is one, start from the same noise."""
-    shape, indices = networks.diffusion.latent_shape, batch.get("noise_index", batch["index"])
+    shape = networks.autoencoder.noise_shape if isinstance(networks, Baseline) else networks.diffusion.latent_shape
+    indices = batch.get("noise_index", batch["index"])
     keys = [(int(seed), int(index)) for seed, index in zip(batch["seed"], indices, strict=True)]
     noise = torch.stack([row_noise(*key, shape) for key in keys])
+    if isinstance(networks, Baseline):
+        return noise.half().numpy()
     return sample_latents(networks.diffusion, covariate_array(batch), noise, how, fresh_noise(keys, shape)).half().cpu().numpy()

@@ -21,7 +21,7 @@ from brainldm.models import latents as cache
 from brainldm.models import panel
 from brainldm.models.training import make_fabric
 
-RECONSTRUCTED = 128  # held-out scans at most that pass through the autoencoder; all are kept in memory
+RECONSTRUCTED = 128  # held-out scans at most that pass through the autoencoder
 SEGMENTED = 1000  # real scans at most whose regions are measured
 
 
@@ -98,19 +98,19 @@ def _features(ours: np.ndarray, theirs: np.ndarray, name: str, reference: str | 
 
 def _likeness(nets: panel.Panel, sets: evaluation.Sets, means: np.ndarray, options: Evaluate, seed: int, keep: parts.Parts) -> Entries:
     """How alike the volumes of a set are; and what of it the autoencoder's blur explains, on a sample of held-out scans."""
-    sample = sets.held_out[:RECONSTRUCTED]
-    again = nets.reconstruct(lambda places: means[sample[places]].astype(np.float32), len(sample), "reconstructions")
+    sample, again = sets.held_out[:RECONSTRUCTED], parts.Stored(keep.folder / "reconstructions")
+    rebuilt_ml = nets.reconstruct(lambda places: means[sample[places]].astype(np.float32), len(sample), "reconstructions", again.add)
     alike = partial(diversity, n_pairs=options.ssim_pairs, bootstrap=options.bootstrap, seed=seed, device=nets.device)
     alike = partial(alike, sample=options.ssim_sample, keep=keep)
     original_ml = sets.real.table["ventricles_ml"].to_numpy()[sample]
-    rebuilt = reconstruction(again["images"], lambda places: sets.real.batch(sample[places]), nets.device)
+    rebuilt = reconstruction(again.batch, lambda places: sets.real.batch(sample[places]), len(sample), nets.device)
     return {
         **scales(sets.real.grid.shape),
         **alike(sets.synthetic.batch, len(sets.synthetic)),
         **alike(sets.real.batch, len(sets.real), kind="real"),
-        **alike(lambda places: again["images"][places], len(sample), kind="reconstruction"),
+        **alike(again.batch, len(sample), kind="reconstruction"),
         **summary.means_of(rebuilt, options.bootstrap, seed),
-        **summary.obedience("autoencoder_ventricles", "ml", original_ml, again["ventricles_ml"], options.bootstrap, seed),
+        **summary.obedience("autoencoder_ventricles", "ml", original_ml, rebuilt_ml, options.bootstrap, seed),
     }
 
 

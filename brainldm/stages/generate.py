@@ -30,8 +30,8 @@ WRITERS, WAITING = 2, 8  # threads that compress and write, and volumes at most 
 def main(
     section: Annotated[Path, typer.Option(help="section file")],
     request: Annotated[list[Path], typer.Option(help="requested rows: of the shard, or with --rows of any; repeat for each table")],
-    autoencoder_model: Annotated[Path, typer.Option("--autoencoder", help="autoencoder checkpoint")],
-    diffusion_model: Annotated[Path, typer.Option("--diffusion", help="diffusion checkpoint")],
+    autoencoder_model: Annotated[Path, typer.Option("--autoencoder", help="autoencoder checkpoint, or alone a baseline's")],
+    diffusion_model: Annotated[Path | None, typer.Option("--diffusion", help="diffusion checkpoint", default_factory=lambda: None)],
     out: Annotated[Path, typer.Option(help="manifest to write; tar and latents stand beside it. With --rows: folder to write to")],
     only: Annotated[str | None, typer.Option("--rows", help="make these rows alone (17,4021), as files named by row")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda (a GPU that no other worker has) or cuda:1")] = "auto",
@@ -52,7 +52,7 @@ def main(
             missing = table[~table["index"].isin(journal.finished)]
             logging.info("shard %s: %d of %d rows to generate", out.stem, len(missing), len(table))
             if len(missing):
-                _generate(missing, given, journal, rows.load(*models, fabric, given.own(Generate)))
+                _generate(missing, given, journal, rows.load_any(*models, fabric, given.own(Generate)))
             shards.pack(journal, out.stem, out, made_by)
             shards.discard(journal)
 
@@ -77,17 +77,17 @@ def _check_shard(shard: str, found: pd.Series, request: list[Path]) -> None:
         )
 
 
-def _provenance(given: Given, fabric: Fabric, models: tuple[Path, Path]) -> shards.Provenance:
+def _provenance(given: Given, fabric: Fabric, models: tuple[Path, Path | None]) -> shards.Provenance:
     return shards.Provenance(
         section=given.model_dump(mode="json"),
-        weights_sha256={name: sha256(path) for name, path in zip(("autoencoder", "diffusion"), models, strict=True)},
+        weights_sha256={name: sha256(path) for name, path in zip(("autoencoder", "diffusion"), models, strict=True) if path},
         precision=fabric.strategy.precision.precision,
         device=devices.device_class(fabric.device),
         versions=devices.versions(),
     )
 
 
-def _generate(table: pd.DataFrame, given: Given, journal: shards.Journal, networks: rows.Networks) -> None:
+def _generate(table: pd.DataFrame, given: Given, journal: shards.Journal, networks: rows.Networks | rows.Baseline) -> None:
     """Make the rows while threads compress, hash and write those before; says what a row took, and the memory at its peak."""
 
     def keep(row: rows.Row) -> None:
@@ -102,9 +102,9 @@ def _generate(table: pd.DataFrame, given: Given, journal: shards.Journal, networ
     logging.info("%s: %d rows, %.4f s each (CPU %.4f s), at most %.0f MB of memory", title, len(table), each_s, cpu_s, peak_mb)
 
 
-def _remake(table: pd.DataFrame, given: Given, fabric: Fabric, models: tuple[Path, Path], folder: Path) -> None:
+def _remake(table: pd.DataFrame, given: Given, fabric: Fabric, models: tuple[Path, Path | None], folder: Path) -> None:
     how = given.own(Generate)
-    for row in track(rows.make(rows.load(*models, fabric, how), table, how, SLOPE), "rows", len(table)):
+    for row in track(rows.make(rows.load_any(*models, fabric, how), table, how, SLOPE), "rows", len(table)):
         write_bytes(folder / f"{row.index:06d}.nii.gz", _file_of(row, given))
     logging.info("%s: %d rows", folder, len(table))
 

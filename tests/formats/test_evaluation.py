@@ -145,8 +145,8 @@ def test_pictures_show_failures_first_and_the_nearest_with_their_neighbours(tmp_
     assert list(shown["ladder_x"]) == ["measured"]
     assert volumes["ladder_x"].shape == (2, 8, 10, 8)
     assert shown["near_score"] == [0.2, 0.8, 0.9, 1.0]
-    np.testing.assert_allclose(volumes["near_synthetic"][0], 2 / 64)
-    np.testing.assert_allclose(volumes["near_train"][0], 36 / 64)
+    np.testing.assert_array_equal(volumes["near_synthetic"][0], round(255 * 2 / 64))
+    np.testing.assert_array_equal(volumes["near_train"][0], round(255 * 36 / 64))
     assert sorted(shown["real"]) == ["sub-0001", "sub-0003", "sub-0005"]
     assert sorted(shown["synthetic"]) == [participant_id(index) for index in range(5)]
 

@@ -76,7 +76,7 @@ def test_all_pairs_of_a_sample_have_the_mean_of_all_pairs_and_an_interval_that_d
 def test_a_reconstruction_is_scored_with_its_own_original() -> None:
     originals = np.random.default_rng(9).random((3, 1, 12, 12, 12), np.float32)
     images = originals + np.array([1e-4, 0.1, 1e-4], np.float32).reshape(3, 1, 1, 1, 1)
-    found = reconstruction(images, lambda places: originals[places], torch.device("cpu"))
+    found = reconstruction(lambda places: images[places], lambda places: originals[places], len(images), torch.device("cpu"))
     assert found["autoencoder_psnr_db"][1] == pytest.approx(20, abs=1e-3)
     assert found["autoencoder_ms_ssim"][0] == pytest.approx(1, abs=1e-4)
     assert found["autoencoder_ms_ssim"][1] < found["autoencoder_ms_ssim"][2]

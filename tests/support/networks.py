@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from scans import TINY, write_section
 
+from brainldm.core.config import Config
 from brainldm.core.covariates import Ranges
 from brainldm.core.rows import participant_id
 from brainldm.formats.tables import write_parquet
@@ -16,12 +17,12 @@ from brainldm.stages import generate
 RANGES = Ranges((0, 44, 10, 1000), (1, 82, 110, 1500))
 
 
-def write_networks(folder: Path, seed: int = 0, dropout: float = 0.0) -> tuple[Path, Path]:
+def write_networks(folder: Path, seed: int = 0, dropout: float = 0.0, config: Config = TINY) -> tuple[Path, Path]:
     """Checkpoints of an autoencoder and a diffusion model whose weights are random and follow from the seed."""
     torch.manual_seed(seed)
-    decoder = autoencoder.build(TINY.train_autoencoder, TINY.grid)
-    options = TINY.train_diffusion.model_copy(update={"condition_dropout": dropout})
-    network = diffusion.build(options, decoder.latent_shape(TINY.grid.shape), RANGES)
+    decoder = autoencoder.build(config.train_autoencoder, config.grid)
+    options = config.train_diffusion.model_copy(update={"condition_dropout": dropout})
+    network = diffusion.build(options, decoder.latent_shape(config.grid.shape), RANGES)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     paths = folder / "train_autoencoder/model.safetensors", folder / "train_diffusion/model.safetensors"

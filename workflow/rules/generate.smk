@@ -28,3 +28,30 @@ rule generate:
         " --diffusion {input.diffusion:q}"
         " --device {resources.device:q}"
         " --out {output.manifest:q} 2>&1 | tee {log:q}"
+
+
+rule generate_as_published:
+    input:
+        section="results/configure/generate_{sampler}.json",
+        rows="results/request/{shard}.parquet",
+        autoencoder="results/train_autoencoder/model.safetensors",
+        diffusion="results/train_diffusion/model.safetensors",
+    output:
+        tar="results/generate/{sampler}/{shard}.tar",
+        latents="results/generate/{sampler}/{shard}.safetensors",
+        manifest="results/generate/{sampler}/{shard}.json",
+    log:
+        "logs/generate/{sampler}-{shard}.log",
+    conda:
+        "../../envs/brainldm.yaml"
+    threads: 1
+    resources:
+        device=CONFIG.device,
+    shell:
+        "OMP_NUM_THREADS={threads} brainldm generate"
+        " --section {input.section:q}"
+        " --request {input.rows:q}"
+        " --autoencoder {input.autoencoder:q}"
+        " --diffusion {input.diffusion:q}"
+        " --device {resources.device:q}"
+        " --out {output.manifest:q} 2>&1 | tee {log:q}"
