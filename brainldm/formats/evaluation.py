@@ -30,7 +30,8 @@ LABELS = "_labels"  # ends the names of label maps
 class Evaluation:
     """Flat figures; requested and measured values of all synthetic rows; volumes [n,I,J,K] by name; what each of them is.
 
-    Volumes lie in [0, 1] or are grey values in 8 bits; where the name ends in LABELS, they are the label maps of the first ones of the name before it.
+    Volumes lie in [0, 1] or are grey values in 8 bits; where the name ends in LABELS, they are the label maps of the first
+    ones of the name before it.
     """
 
     report: dict[str, Any]
