@@ -54,7 +54,7 @@ td small { display: block; color: var(--soft); max-width: 46ch; }
 .scale { display: flex; gap: 8px; align-items: center; font-size: .85em; color: var(--soft); }
 .scale i { width: 140px; height: 10px; border: 1px solid var(--line);
   background: linear-gradient(90deg, #053061, #4393c3, #f7f7f7, #d6604d, #67001f); }
-.stage { display: none; background: #000; border-radius: 6px; overflow: hidden; aspect-ratio: 2.6; }
+.stage { display: none; background: #000; border-radius: 6px; overflow: hidden; aspect-ratio: var(--row); }
 @media (pointer: coarse) { .stage canvas { pointer-events: none; } }
 #viewer form { display: none; gap: 2px 20px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 230px), 1fr)); margin: .6em 0; }
 #viewer:is([data-state="starting"], [data-state="ready"]) > .stage { display: block; }
@@ -69,7 +69,7 @@ td small { display: block; color: var(--soft); max-width: 46ch; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; border: 1px solid var(--line); margin-right: 5px; }
 pre { overflow-x: auto; font-size: .8em; }
 @media (max-width: 700px) {
-  .stage { aspect-ratio: 1; }
+  .stage { aspect-ratio: var(--square); }
   .stacked, .stacked :is(thead, tbody) { display: block; }
   .stacked tr { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); border-bottom: 1px solid var(--line); padding: .4em 0; }
   .stacked :is(td, th) { border: 0; padding: .1em .6em .1em 0; }

@@ -76,7 +76,7 @@ def chapter(found: Evaluation, grid: Grid) -> str:
     )
     return html.section(
         "Look for yourself",
-        f'<div id="viewer"><p class="note">{_NEEDS}</p><div class="stage"><canvas></canvas></div>{_form(everything)}</div>',
+        f'<div id="viewer"><p class="note">{_NEEDS}</p>{_stage(grid)}{_form(everything)}</div>',
         _legend(known),
         html.paragraph(caption),
         html.folded("The same segmentations as pictures", html.tiles(pictures)),
@@ -88,6 +88,12 @@ def chapter(found: Evaluation, grid: Grid) -> str:
 
 
 _NEEDS = "Here stands an interactive viewer in browsers with JavaScript and WebGL 2. The pictures of this page do without it."
+
+
+def _stage(grid: Grid) -> str:
+    """Where the planes are drawn, as wide as they are: all three in a row, or on a phone two above one."""
+    i, j, k = grid.shape
+    return f'<div class="stage" style="--row:{(2 * i + j) / max(j, k):.3f};--square:{(i + j) / (j + k):.3f}"><canvas></canvas></div>'
 
 
 def items(found: Evaluation) -> list[Item]:

@@ -35,16 +35,11 @@ def agreement(requested: np.ndarray, measured: np.ndarray, bootstrap: int, seed:
 
 
 def _figures(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    r = float(np.corrcoef(x, y)[0, 1])
-    slope = float(r * y.std() / x.std())
-    off = y - x
-    return {
-        "r": r,
-        "slope": slope,
-        "intercept": float(y.mean() - slope * x.mean()),
-        "bias": float(off.mean()),
-        "mae": float(np.abs(off).mean()),
-    }
+    away_x, away_y, off = x - x.mean(), y - y.mean(), y - x
+    r = np.clip(away_x @ away_y / np.sqrt((away_x @ away_x) * (away_y @ away_y)), -1, 1)
+    slope = away_x @ away_y / (away_x @ away_x)
+    found = {"r": r, "slope": slope, "intercept": y.mean() - slope * x.mean(), "bias": off.mean(), "mae": np.abs(off).mean()}
+    return {name: float(value) for name, value in found.items()}
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:

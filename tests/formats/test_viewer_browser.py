@@ -34,6 +34,7 @@ def visit(report: Path) -> Iterator[Callable]:
 
         def open_page(width: int, state: str = "ready", before: str = "", **settings):
             page = browser.new_context(viewport={"width": width, "height": 900}, **settings).new_page()
+            page.set_default_timeout(120_000)  # drawing without a GPU on a busy machine
             page.said, page.asked = [], []
             page.on("console", lambda message: page.said.append(message.text))
             page.on("pageerror", lambda error: page.said.append(str(error)))
@@ -42,7 +43,7 @@ def visit(report: Path) -> Iterator[Callable]:
             page.goto(report.as_uri())
             page.locator("#viewer").scroll_into_view_if_needed()
             if state:
-                page.wait_for_selector(f"#viewer[data-state={state}]", timeout=60_000)
+                page.wait_for_selector(f"#viewer[data-state={state}]")
             return page
 
         yield open_page
