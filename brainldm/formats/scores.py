@@ -79,13 +79,16 @@ def diversity(report: Report) -> str:
         counts = ", ".join(f"{report[f'{name}{end}_n']:,} {kind}" for kind, end in kinds)
         caption = f"n pairs: {counts}; bars: 95 %, bootstrap over pairs. Good: synthetic where real is; further right is too alike."
         plots.append(html.figure(figures.intervals_svg(rows, f"mean {label} of random pairs"), caption))
+    variants = (("single scale", "g4r_ssim_single_scale"), ("not regularised (4-G-SSIM)", "g4r_ssim_plain"))
+    cells = [(label, *(_interval(report, f"{name}{end}") for _, end in kinds)) for label, name in variants]
+    table = html.figure(html.table(("4-G-R-SSIM", *(kind for kind, _ in kinds)), cells), "The paper does not say which it means.")
     weights = ", ".join(html.number(weight) for weight in report["ms_ssim_weights"])
     text = (
         "Both similarities use a Gaussian window of 7 voxels and as many of the five scales as the grid allows "
         f"(MS-SSIM weights {weights}). Reconstructed are held-out real scans passed through the autoencoder: "
         "from real to reconstructed is the autoencoder's blur, from there to synthetic is what the diffusion model adds."
     )
-    return html.section("Is it diverse?", html.paragraph(text), html.row(*plots))
+    return html.section("Is it diverse?", html.paragraph(text), html.row(*plots), table)
 
 
 def copies(found: Evaluation, grid: Grid) -> str:

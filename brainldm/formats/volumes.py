@@ -23,8 +23,9 @@ class VolumeSet:
         if self.table.empty:
             raise DataError(f"{covariates}: expected scans of the split {split!r}, found none")
         self.grid, self.folder = grid, covariates.parent
-        self._kept: dict[int, np.ndarray] = {}
-        self._keep = len(self.table) * int(np.prod(grid.shape)) * 4 < keep_bytes
+        # One array, whose pages are taken as they are filled: small ones that stay would tear the heap between networks' activations.
+        kept = len(self.table) if len(self.table) * int(np.prod(grid.shape)) * 4 < keep_bytes else 0
+        self._kept, self._read = np.empty((kept, *grid.shape), np.float32), np.zeros(len(self.table), bool)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -34,11 +35,11 @@ class VolumeSet:
         return np.stack([self._one(int(index)) for index in indices])[:, None]
 
     def _one(self, index: int) -> np.ndarray:
-        if index in self._kept:
+        if self._read[index]:
             return self._kept[index]
         volume = read_volume(self.folder / self.table["volume"][index], self.grid)
-        if self._keep:
-            self._kept[index] = volume
+        if len(self._kept):
+            self._kept[index], self._read[index] = volume, True
         return volume
 
 

@@ -1,6 +1,7 @@
 """How alike volumes are: both structural similarities over pairs (Pinaya et al. 2022, Table 1)."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -14,6 +15,12 @@ from brainldm.metrics.sharpness import sharpness
 from brainldm.metrics.ssim import ms_ssim
 from brainldm.metrics.summary import Entries, entry, mean_of, psnr_db
 
+SCORES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "ms_ssim": ms_ssim,
+    "g4r_ssim": g4r_ssim,
+    "g4r_ssim_single_scale": partial(g4r_ssim, multi_scale=False),
+    "g4r_ssim_plain": partial(g4r_ssim, star=False),  # what the same lab's public code computes
+}
 LOADED_VOXELS = 1 << 20  # of the pairs that are read at once: 25 pairs at 5 mm, one at 1 mm
 Read = Callable[[np.ndarray], np.ndarray]  # places in a set -> volumes [N,1,I,J,K]; clamped to [0, 1], the similarities' data range
 Arrays = dict[str, np.ndarray]
@@ -28,7 +35,7 @@ def at_once(name: str, n: int, make: Callable[[range], Arrays]) -> Arrays:
 def diversity(
     read: Read, n: int, n_pairs: int, bootstrap: int, seed: int, device: torch.device, kind: str = "", sample: int = 0, keep: Keep = at_once
 ) -> Entries:
-    """`ms_ssim` and `g4r_ssim` of random pairs of n volumes, the keys followed by `_kind`; the interval resamples pairs.
+    """All SCORES of random pairs of n volumes, the keys followed by `_kind`; the interval resamples pairs.
 
     `sample` above 1: of all pairs of as many volumes too, as `..._all_pairs`; there the interval resamples volumes.
     """
@@ -57,9 +64,9 @@ def _scores(read: Read, pairs: np.ndarray, device: torch.device, title: str) -> 
     for start in track(range(0, len(pairs), at_once), title):
         chunk = pairs[start : start + at_once]
         x, y = (torch.from_numpy(read(side)).float().clamp(0, 1).to(device) for side in chunk.T)
-        scores.append(torch.stack([ms_ssim(x, y), g4r_ssim(x, y)], 1).double().cpu().numpy())
+        scores.append(torch.stack([score(x, y) for score in SCORES.values()], 1).double().cpu().numpy())
     values = np.concatenate(scores)
-    return {"ms_ssim": values[:, 0], "g4r_ssim": values[:, 1]}
+    return dict(zip(SCORES, values.T, strict=True))
 
 
 def _mean_of_all(key: str, scores: np.ndarray, places: np.ndarray, bootstrap: int, seed: int) -> Entries:

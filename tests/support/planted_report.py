@@ -43,7 +43,7 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
     ages = {"true": age[:20], "predicted": age[:20] + generator.normal(0, 5, 20)}
     alike = [
         summary.mean_of(f"{name}{kind}", generator.normal(mean, 0.04, 500), 100, SEED)
-        for name, shift in (("ms_ssim", 0.0), ("g4r_ssim", -0.3))
+        for name, shift in (("ms_ssim", 0.0), ("g4r_ssim", -0.3), ("g4r_ssim_single_scale", -0.2), ("g4r_ssim_plain", -0.2))
         for kind, mean in (("", 0.86 + shift), ("_reconstruction", 0.84 + shift), ("_real", 0.77 + shift))
     ]
     report = {
