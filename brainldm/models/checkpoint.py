@@ -18,7 +18,8 @@ def save(path: Path, tensors: dict[str, torch.Tensor], spec: dict[str, Any]) -> 
     contiguous, text = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, json.dumps(spec, sort_keys=True)
     try:
         with atomic(path) as temporary:
-            save_file(contiguous, temporary, metadata={"spec": text, "sha256": _digest(contiguous, text)})
+            # In the spec, and not beside it: safetensors writes several entries of metadata in random order.
+            save_file(contiguous, temporary, metadata={"spec": json.dumps({**spec, "sha256": _digest(contiguous, text)}, sort_keys=True)})
     except SafetensorError as error:
         raise DataError(f"{path}: expected to write there, found that it fails ({error})") from None
 
@@ -27,16 +28,16 @@ def load(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     """Read tensors and spec; DataError, naming the file, when it is missing, damaged or of another kind."""
     try:
         with safe_open(path, framework="pt") as handle:
-            metadata = handle.metadata() or {}
-            spec = json.loads(metadata.get("spec", "{}"))
+            spec = json.loads((handle.metadata() or {}).get("spec", "{}"))
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise DataError(f"{path}: expected a brainldm checkpoint, found none that can be read ({error})") from None
     found = spec.get("kind") if isinstance(spec, dict) else None
     if found != kind:
         raise DataError(f"{path}: expected a checkpoint of kind {kind!r}, found {found!r}")
-    if metadata.get("sha256", digest := _digest(tensors, metadata["spec"])) != digest:  # files of older versions have none
-        raise DataError(f"{path}: expected tensors with SHA-256 {metadata['sha256']}, found {digest}: the file was damaged")
+    wanted = spec.pop("sha256", None)  # files of older versions have none
+    if wanted and wanted != (digest := _digest(tensors, json.dumps(spec, sort_keys=True))):
+        raise DataError(f"{path}: expected tensors with SHA-256 {wanted}, found {digest}: the file was damaged")
     return tensors, spec
 
 

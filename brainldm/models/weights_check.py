@@ -59,8 +59,9 @@ def header(path: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
     try:
         with safe_open(path, framework="pt") as handle:
             spec = json.loads((handle.metadata() or {}).get("spec", "{}"))
+            spec.pop("sha256", None)
             return spec, {name: tuple(handle.get_slice(name).get_shape()) for name in handle.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, ValueError, RecursionError, SafetensorError) as fault:
+    except (OSError, ValueError, RecursionError, AttributeError, SafetensorError) as fault:
         raise DataError(f"{path}: expected a brainldm checkpoint, found none that can be read ({fault})") from None
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from brainldm.core.errors import DataError
 from brainldm.core.files import atomic_folder
 
 
@@ -20,7 +21,7 @@ def test_a_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_folder_and_nothing_beside_it(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "old").write_text("old")
-    with pytest.raises(IsADirectoryError), atomic_folder(tmp_path / "data") as folder:
+    with pytest.raises(DataError, match="Is a directory"), atomic_folder(tmp_path / "data") as folder:
         folder.write_text("a folder takes no text")
     assert names(tmp_path) == ["data"]
     assert names(tmp_path / "data") == ["old"]

@@ -18,7 +18,7 @@ from brainldm.core.requeue import REQUEUE
 from brainldm.core.story import STORY
 
 pytestmark = pytest.mark.slow
-TRAININGS = ["train_segmenter", "train_autoencoder", "train_diffusion", "train_age"]
+HEAVY = ["cohort", "train_segmenter", "train_autoencoder", "train_diffusion", "train_age", "evaluate", "report", "release"]  # once each
 
 
 def interrupted(folder: Path, job: Job, how: int, seconds: float, draw: random.Random) -> Ended:
@@ -34,7 +34,7 @@ def interrupted(folder: Path, job: Job, how: int, seconds: float, draw: random.R
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
 def test_a_job_that_was_interrupted_is_finished(stage, how, reference, ledger, draw, tmp_path) -> None:
     reference.copy(tmp_path)
-    for _ in range(2 if stage not in TRAININGS else 1):
+    for _ in range(1 if stage in HEAVY else 3):
         job = draw.choice(reference.of(stage))
         kind = "SIGKILL of a job" if how == signal.SIGKILL else "pre-emption (SIGTERM to a job)"
         with ledger.injection(kind, stage) as told:

@@ -60,7 +60,7 @@ def test_where_the_tar_finds_no_room_every_row_is_kept(whole: Path, tmp_path: Pa
     seen = []
     for _ in range(2):
         with (
-            pytest.raises(DataError, match=rf"generate/{SHARD}\.json: expected to write there, .*File too large"),
+            pytest.raises(DataError, match=rf"generate/{SHARD}\.tar: expected to write there, .*File too large"),
             no_file_above(2 * ROW_BYTES),
         ):
             make_shard(tmp_path, SHARD)

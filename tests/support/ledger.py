@@ -1,5 +1,6 @@
 """The undisturbed run that a fault's outcome is compared with, and the ledger of all faults: the table of docs/reliability.md."""
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from injection import Ended, Job, differing, written
+
+from brainldm.core.files import read_json, write_json
 
 
 class Reference(NamedTuple):
@@ -34,10 +37,25 @@ class Reference(NamedTuple):
 
 
 class Ledger:
-    """All faults brought in: (kind, where) and what came of it."""
+    """All faults brought in: kind, where, and what came of it; by test, so that a suite that is run in parts can be told as one."""
 
-    def __init__(self) -> None:
-        self.entries: list[tuple[str, str, str]] = []
+    def __init__(self, kept: Path | None) -> None:
+        self.kept, self.fresh = kept, set[str]()
+        self.tests: dict[str, list[tuple[str, str, str]]] = read_json(kept) if kept and kept.exists() else {}
+
+    @property
+    def entries(self) -> list[tuple[str, str, str]]:
+        """Of all tests."""
+        return [entry for entries in self.tests.values() for entry in entries]
+
+    def _add(self, kind: str, where: str, outcome: str) -> None:
+        test = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0]
+        if test not in self.fresh:
+            self.fresh.add(test)
+            self.tests[test] = []
+        self.tests[test].append((kind, where, outcome))
+        if self.kept:
+            write_json(self.kept, self.tests)
 
     @contextmanager
     def injection(self, kind: str, where: str) -> Iterator[list[str]]:
@@ -46,9 +64,9 @@ class Ledger:
         try:
             yield told
         except BaseException as error:
-            self.entries.append((kind, where, f"**not met**: {str(error)[:80]!r}"))
+            self._add(kind, where, f"**not met**: {str(error)[:80]!r}")
             raise
-        self.entries.append((kind, where, "; ".join(told)))
+        self._add(kind, where, "; ".join(told))
 
     def table(self) -> str:
         """A line for each kind and place."""
