@@ -52,7 +52,9 @@ class Diffusion(nn.Module):
 
         The network then has the deviations from the expected brain to learn, not the expected brain; the published weights do without.
         """
-        self.latent_fit.copy_(torch.linalg.lstsq(_design(conditions), latents.flatten(1)).solution.reshape(self.latent_fit.shape))
+        # In 64 bits: with several threads the last digits of the solver differ from run to run.
+        fit = torch.linalg.lstsq(_design(conditions).double(), latents.flatten(1).double()).solution
+        self.latent_fit.copy_(fit.reshape(self.latent_fit.shape))
         self.latent_spread.fill_(float((latents - self._expected(conditions)).std()))
 
     def from_latents(self, latents: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "srun")
 SEARCHED = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 CONF = """\
 ClusterName=brainldm
@@ -72,7 +72,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     ports = {"controller_port": _free_port(), "node_port": _free_port()}
     (folder / "slurm.conf").write_text(CONF.format(host=_host(), user=getpass.getuser(), folder=folder, **ports))
     (folder / "gres.conf").write_text("".join(f"Name=gpu Type=fake File=/dev/{name}\n" for name in ("null", "zero")))  # they stand for GPUs
-    environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf"), "PATH": SEARCHED}
+    environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{_add_srun(folder)}:{SEARCHED}"}
     try:
         _start_munge(folder)
         start(folder, environment, "slurmctld")
@@ -104,6 +104,15 @@ def stop(folder: Path, daemon: str, how: int = signal.SIGTERM) -> None:
             os.kill(number, 0)
             time.sleep(0.1)
     path.unlink(missing_ok=True)
+
+
+def _add_srun(folder: Path) -> Path:
+    """A folder with an srun that finds this cluster: Snakemake's plugin takes SLURM_* out of its jobs' environment."""
+    srun = folder / "bin/srun"
+    srun.parent.mkdir()
+    srun.write_text(f'#!/bin/sh\nSLURM_CONF="{folder}/slurm.conf" exec "{shutil.which("srun", path=SEARCHED)}" "$@"\n')
+    srun.chmod(0o755)
+    return srun.parent
 
 
 def _start_munge(folder: Path) -> None:
