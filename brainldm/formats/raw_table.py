@@ -78,7 +78,7 @@ def read_texts(path: Path, columns: Iterable[str] | None = None) -> pd.DataFrame
             first = handle.readline()
         separator = max(SEPARATORS, key=first.count)
         names = next(csv.reader([first], delimiter=separator), [])
-        wanted = list(dict.fromkeys(names if columns is None else columns))
+        wanted = list(dict.fromkeys(filter(None, names) if columns is None else columns))  # pandas leaves its index without a name
         if missing := [name for name in wanted if name not in names]:
             shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
             raise DataError(f"{path}: expected the column(s) {', '.join(missing)}, found {shown or 'nothing'}")

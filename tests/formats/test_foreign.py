@@ -1,0 +1,47 @@
+"""Volumes that others made: rows find their files by path or by name, and every fault is named by its line."""
+
+from pathlib import Path
+
+import pytest
+
+from brainldm.core.errors import DataError
+from brainldm.formats.foreign import volumes_of
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_dseg.nii.gz", "sub-02_T1w.nii", "x/b.mgz"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(b"volume")
+    return tmp_path / "set"
+
+
+def table(folder: Path, text: str) -> Path:
+    (folder.parent / "t.csv").write_text(text)
+    return folder.parent / "t.csv"
+
+
+def test_without_a_table_all_images_are_taken_and_label_maps_are_not(folder: Path) -> None:
+    assert volumes_of(folder, None)["name"].tolist() == ["sub-01_T1w", "sub-02_T1w", "b"]
+
+
+def test_rows_find_their_files_by_participant_or_by_path(folder: Path) -> None:
+    found = volumes_of(folder, table(folder, "participant_id,age,sex\nsub-02,50,female\nsub-01,60,M\n"))
+    assert [path.name for path in found["path"]] == ["sub-02_T1w.nii", "sub-01_T1w.nii.gz"]
+    assert (found["age_years"].tolist(), found["sex"].tolist()) == ([50, 60], ["F", "M"])
+    assert volumes_of(folder, table(folder, "path\tventricles_ml\nx/b.mgz\t30\n"))["ventricles_ml"].tolist() == [30]
+
+
+def test_every_fault_is_named_by_its_line(folder: Path) -> None:
+    with pytest.raises(DataError) as error:
+        volumes_of(folder, table(folder, "participant_id,age_years,sex,ventricles_ml\nsub-9,50,F,30\nsub-01,20000,x,30000\n"))
+    assert str(error.value).splitlines()[1:] == [
+        "  line 2: participant_id: expected one volume for sub-9, found 0",
+        "  line 3: age_years: expected a number up to 125, found '20000'; if these are days, divide by 365.25; if months, by 12",
+        "  line 3: sex: expected F or M, found 'x'",
+        "  line 3: ventricles_ml: expected a number up to 5000, found '30000'; if these are mm3, divide by 1000",
+    ]
+    with pytest.raises(DataError, match="expected rows with a column path or participant_id, found id"):
+        volumes_of(folder, table(folder, "id\n1\n"))
+    with pytest.raises(DataError, match="expected volumes"):
+        volumes_of(folder / "nowhere", None)

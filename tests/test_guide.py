@@ -1,0 +1,66 @@
+"""The guide, executed: every block of commands, page by page in one folder; `slow` ones need minutes, `slurm` ones its plugin."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDE = ROOT / "docs/guide"
+BLOCKS = [
+    (page.stem, place, kind.strip(), text)
+    for page in sorted(GUIDE.glob("[0-9]-*.md"))
+    for place, (kind, text) in enumerate(re.findall(r"^```sh(.*)\n((?:.*\n)*?)```$", page.read_text(), re.MULTILINE))
+]
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("guide")
+
+
+def run(folder: Path, *command: str) -> str:
+    result = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=900)
+    assert result.returncode == 0, f"{command[-1]}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        pytest.param(kind, text, id=f"{page} {place}", marks=[pytest.mark.slow] if kind == "slow" else [])
+        for page, place, kind, text in BLOCKS
+    ],
+)
+def test_a_block_of_commands_runs(folder, kind, text):
+    if kind == "slurm" and not find_spec("snakemake_executor_plugin_cluster_generic"):
+        pytest.skip("brainldm[slurm] is not installed")
+    run(folder, "bash", "-euc", text)
+
+
+def test_the_notebook_runs(folder):
+    assert "ventricles_ml: 12" in run(folder, sys.executable, str(GUIDE / "python.py"))
+
+
+@pytest.mark.slow
+def test_score_gives_a_run_its_own_figures(folder):
+    """Two ways to one number: the stage `evaluate`, and `score` on the release as if somebody else had made it."""
+    release = "first/results/release"
+    run(folder, "brainldm", "score", release, "--table", f"{release}/covariates.parquet", "--models", "first/results", "--out", "own")
+    scored, report = (json.loads((folder / path).read_text()) for path in ("own/score.json", "first/results/evaluate/report.json"))
+    for name in ("ventricles_r", "brain_bias_ml", "age_r", "age_r_real", "fid", "kid_real", "ms_ssim", "g4r_ssim_real", "sharpness"):
+        assert scored[name] == pytest.approx(report[name], rel=1e-5), name
+
+
+def test_pages_of_the_guide_are_listed_and_their_links_lead_somewhere():
+    index = (GUIDE / "README.md").read_text()
+    for page in GUIDE.glob("*.md"):
+        assert page.name == "README.md" or page.name in index
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert link.startswith("http") or (GUIDE / link).exists(), link
