@@ -2,11 +2,12 @@
 
 Levers: `context` folds the cross-attention to a single token, where the softmax is 1 whatever the query, into one vector a block; `time`
 takes the projected time embeddings from a table; `attention` is torch's fused one; `upsample` computes "twice as fine by nearest
-neighbour, then convolve" from the coarse voxels; `channels_last` keeps the channels of a voxel side by side in memory.
+neighbour, then convolve" from the coarse voxels; `channels_last` keeps the channels of a voxel side by side in memory; `matmul` makes
+convolutions on small grids one matrix product, on CPUs, whose own kernels for them waste most of a vector register.
 """
 
 from collections.abc import Iterable
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,9 +20,10 @@ from monai.networks.nets.autoencoderkl import AEKLResBlock
 from torch import nn
 
 from brainldm.models.autoencoder import Autoencoder
+from brainldm.models.convolution import Conv, UpConv
 from brainldm.models.diffusion import Diffusion
 
-LEVERS = frozenset({"context", "time", "attention", "upsample", "channels_last"})
+LEVERS = frozenset({"context", "time", "attention", "upsample", "channels_last", "matmul"})
 VOXELS_AT_ONCE = 160 * 224 * 160  # decoded together: one volume of the paper's size, more of smaller ones; bounds the memory
 
 
@@ -192,17 +194,18 @@ class ResBlock(nn.Module):
 
     def __init__(self, block: Any, skip: nn.Module, levers: frozenset[str], rows: slice | None = None) -> None:
         super().__init__()
-        self.norm1, self.conv1, self.norm2, self.conv2 = block.norm1, block.conv1, block.norm2, block.conv2
-        self.skip, self.rows = skip, rows
+        self.norm1, self.norm2, self.skip, self.rows = block.norm1, block.norm2, skip, rows
+        self.conv1: nn.Module = Conv(block.conv1.conv, levers)
+        self.conv2 = Conv(block.conv2.conv, levers)
         self.resample: nn.Module = nn.Identity()
         if getattr(block, "upsample", None) is not None:
             self.resample = nn.Upsample(scale_factor=2)
         elif getattr(block, "downsample", None) is not None:
             self.resample = HalfAsFine()
         if isinstance(self.resample, nn.Upsample) and "upsample" in levers:
-            self.conv1 = UpConv(block.conv1.conv)
+            self.conv1 = UpConv(block.conv1.conv, levers)
         elif not isinstance(self.resample, nn.Identity):
-            self.conv1 = nn.Sequential(self.resample, block.conv1)
+            self.conv1 = nn.Sequential(self.resample, self.conv1)
 
     def forward(self, x: torch.Tensor, times: torch.Tensor | None = None) -> torch.Tensor:
         """Voxels [N,C,i,j,k], on the finer or coarser grid if it leads there."""
@@ -220,35 +223,6 @@ class HalfAsFine(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Voxels [N,C,i,j,k] to [N,C,i/2,j/2,k/2]."""
         return F.avg_pool3d(x.to(torch.promote_types(x.dtype, torch.float32)), 2).to(x.dtype)
-
-
-class UpConv(nn.Module):
-    """Up-sampling by nearest neighbour to twice as fine, then a convolution of 3 x 3 x 3 that pads with zeros, from the coarse voxels.
-
-    In each direction the three taps of an even fine voxel fall on the coarse voxel before and, twice, on its own; those of an odd one
-    twice on its own and on the one after: eight convolutions of 2 x 2 x 2 make the fine voxels, with 8 / 27 of the multiplications.
-    """
-
-    def __init__(self, conv: Any) -> None:
-        super().__init__()
-        taps = conv.weight.new_tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])  # parity, coarse tap, fine tap
-        weights = torch.einsum("pax,qby,rcz,oixyz->pqroiabc", taps, taps, taps, conv.weight.detach()).flatten(0, 2)
-        self.weights = nn.ParameterList(weights.unbind())
-        self.bias = conv.bias
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Voxels [N,C,i,j,k] to [N,D,2i,2j,2k]."""
-        padded, (i, j, k) = F.pad(x, (1,) * 6), x.shape[2:]
-        fine: torch.Tensor | None = None
-        for (a, b, c), weight in zip(product((0, 1), repeat=3), self.weights, strict=True):
-            part = F.conv3d(padded[:, :, a : a + i + 1, b : b + j + 1, c : c + k + 1], weight, self.bias)
-            if fine is None:
-                last = part.is_contiguous(memory_format=torch.channels_last_3d)
-                layout = torch.channels_last_3d if last else torch.contiguous_format
-                fine = part.new_empty((*part.shape[:2], 2 * i, 2 * j, 2 * k)).contiguous(memory_format=layout)
-            fine[:, :, a::2, b::2, c::2] = part
-        assert fine is not None
-        return fine
 
 
 class Decoder(nn.Module):
@@ -277,5 +251,5 @@ def _decoding(block: Any, levers: frozenset[str]) -> nn.Module:
     if isinstance(block, AEKLResBlock):
         return ResBlock(block, block.nin_shortcut, levers)
     if isinstance(block, UpSample) and "upsample" in levers and block.upsample_non_trainable.mode == "nearest":
-        return UpConv(block.get_submodule("postconv.conv"))
+        return UpConv(block.get_submodule("postconv.conv"), levers)
     return block
