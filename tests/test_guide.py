@@ -55,7 +55,7 @@ def test_score_gives_a_run_its_own_figures(folder):
     run(folder, "brainldm", "score", release, "--table", f"{release}/covariates.parquet", "--models", "first/results", "--out", "own")
     scored, report = (json.loads((folder / path).read_text()) for path in ("own/score.json", "first/results/evaluate/report.json"))
     for name in ("ventricles_r", "brain_bias_ml", "age_r", "age_r_real", "fid", "kid_real", "ms_ssim", "g4r_ssim_real", "sharpness"):
-        assert scored[name] == pytest.approx(report[name], rel=1e-5), name
+        assert scored[name] == pytest.approx(report[name], rel=1e-4), name  # a release rounds what was asked for
 
 
 def test_pages_of_the_guide_are_listed_and_their_links_lead_somewhere():

@@ -46,6 +46,8 @@ def jobs(config: Config, n_scans: int | None, folder: Path) -> Iterator[Job]:
     begun, locked = _begun(folder), any((folder / ".snakemake/locks").glob("*"))
     for stage in planned(config, n_scans):
         patterns = _patterns(stage)
+        if not config.release.sample:  # an output of the rule on this condition alone
+            patterns["output"] = [text for text in patterns["output"] if not text.startswith("results/release-sample/")]
         wildcard = next((word for word in names if f"{{{word}}}" in patterns["log"][0]), None)
         for name in names[wildcard] if wildcard else [stage]:
             paths = {kind: [folder / text.replace(f"{{{wildcard}}}", name) for text in texts] for kind, texts in patterns.items()}

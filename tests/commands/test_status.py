@@ -46,6 +46,11 @@ def test_every_stage_has_its_jobs_and_its_files_are_known(project):
     assert sum(job.stage == "preprocess" for job in found) == 4
 
 
+def test_a_release_is_done_without_the_sample_that_nobody_asked_for(project):
+    finish(project, "release", "release", "results/release/checksums.sha256")
+    assert json.loads(told(project, "--json"))["stages"]["release"]["counts"]["done"] == 1
+
+
 def test_rates_count_jobs_that_work_side_by_side(project):
     for place, name in enumerate(("000000-000063", "000064-000127", "000128-000191")):
         finish(project, "request", name, f"results/request/{name}.parquet", ended=1e9 + 1800 * (place // 2))
