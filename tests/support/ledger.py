@@ -63,7 +63,7 @@ class Ledger:
         told: list[str] = []
         try:
             yield told
-        except BaseException as error:
+        except Exception as error:
             self._add(kind, where, f"**not met**: {str(error)[:80]!r}")
             raise
         self._add(kind, where, "; ".join(told))
