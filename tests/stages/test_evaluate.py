@@ -1,6 +1,7 @@
 """The whole evaluation of planted volumes: what it writes, and that its memory does not grow with their number.
 
-`python tests/stages/test_evaluate.py FOLDER REAL SYNTHETIC` evaluates once, at the demo's size, and prints the process' peak of memory in MiB.
+`python tests/stages/test_evaluate.py FOLDER REAL SYNTHETIC` evaluates once, at the demo's size, and
+prints the process' peak of memory in MiB.
 """
 
 import json
