@@ -11,7 +11,7 @@ TABLE: dict[str, dict[str, float]] = {  # Table 1, in its order
     "ddim": {"fid": 0.0080, "ms_ssim": 0.6704, "g4r_ssim": 0.3957},
     "real": {"fid": 0.0005, "ms_ssim": 0.6536, "g4r_ssim": 0.3909},
 }
-NAMES = {"lsgan": "LSGAN", "vaegan": "VAE-GAN", "ddpm": "LDM, DDPM", "ddim": "LDM + DDIM, 50 steps", "real": "Real scans"}
+NAMES = {"lsgan": "LSGAN", "vaegan": "VAE-GAN", "ddpm": "LDM (DDPM)", "ddim": "LDM + DDIM (50)", "real": "Real scans"}
 PUBLISHED: dict[str, float] = {
     **TABLE["ddim"],
     **{f"{name}_real": value for name, value in TABLE["real"].items()},

@@ -78,11 +78,12 @@ def _figure(rows: Rows, volumes: Mapping[str, np.ndarray], grid: Grid) -> Figure
     left, right = figure.subfigures(1, 2, width_ratios=(7, 6), squeeze=False)[0]
     for axes, (name, images) in zip(left.subplots(len(rows), 1), volumes.items(), strict=True):
         axes.imshow(np.hstack([planes(image, grid)[0] for image in images]), cmap="gray", vmin=0, vmax=1)
-        axes.set_ylabel(paper.NAMES[name].replace(", ", ",\n").replace(" + ", " +\n"), rotation=0, ha="right", va="center", fontsize=8)
+        axes.set_title(paper.NAMES[name], loc="left", fontsize=8)
         axes.set(xticks=[], yticks=[])
     for place, (axes, (key, label)) in enumerate(zip(right.subplots(1, len(panels), sharey=True), panels.items(), strict=True)):
         _panel(axes, rows, key, label)
-        axes.set_yticks(range(len(rows)), [paper.NAMES[name] for name in rows] if place == 0 else [])
+        if place == 0:  # the others share it
+            axes.set_yticks(range(len(rows)), [paper.NAMES[name] for name in rows])
     return figure
 
 
