@@ -76,7 +76,7 @@ def test_networks_fit_the_grid(path: Path) -> None:
         denoiser = diffusion.build(config.train_diffusion, latent, RANGES)
         mu, _ = coder.encode(torch.zeros(1, 1, *config.grid.shape))
         assert coder.decode(mu).shape == (1, 1, *config.grid.shape)
-        noise = denoiser.network(torch.zeros(1, latent[0] + 4, *latent[1:]), torch.zeros(1), context=torch.zeros(1, 1, 4))
+        noise = denoiser(torch.zeros(1, *latent), torch.zeros(1), torch.zeros(1, 4))
     assert mu.shape[1:] == noise.shape[1:] == latent
 
 
