@@ -1,9 +1,9 @@
 """`brainldm config`: what it shows is what is used, what it says would run again is what an edit touches, and its page is no older."""
 
-import copy
 import json
 from pathlib import Path
 
+import configs
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -15,7 +15,6 @@ from brainldm.core.reference import flat
 from brainldm.core.story import STORY
 
 ROOT = Path(__file__).parents[2]
-DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
 def told(*words):
@@ -27,14 +26,7 @@ def told(*words):
 @pytest.fixture
 def edited(tmp_path):
     def write(**changes):
-        values = copy.deepcopy(DEMO)
-        for dotted, value in changes.items():
-            *sections, last = dotted.split("__")
-            place = values
-            for name in sections:
-                place = place[name]
-            place[last] = value
-        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(configs.edited(**changes)))
         return tmp_path / "mine.yaml"
 
     return write
@@ -71,7 +63,7 @@ def test_the_last_run_is_what_its_stages_were_told(tmp_path, edited):
     last = {"evaluate", "release", "report"}
     for stage in STORY.keys() - last:
         (tmp_path / "results/configure").mkdir(parents=True, exist_ok=True)
-        (tmp_path / f"results/configure/{stage}.json").write_text(section_json(parse(DEMO), stage))
+        (tmp_path / f"results/configure/{stage}.json").write_text(section_json(parse(configs.DEMO), stage))
     text = told("diff", edited(train_diffusion__steps=950), "--results", tmp_path / "results")
     assert "train_diffusion.steps: 900 -> 950" in text
     assert again(text)[:2] == ["train_diffusion", "generate"]
@@ -99,6 +91,6 @@ def test_the_page_in_the_documentation_is_that_of_these_models():
 
 def test_the_page_and_the_schema_name_every_setting():
     page, schema = told("reference"), json.loads(told("schema"))
-    names = set(flat(parse(DEMO).model_dump(mode="json")))
+    names = set(flat(parse(configs.DEMO).model_dump(mode="json")))
     assert {name for name in names if f"`{name}`" not in page} == set()
     assert set(schema["properties"]) == set(Config.model_fields)

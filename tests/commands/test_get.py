@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from release_files import digests, make_results, pack_all, release
+from release_files import digests, make_release
 from web import serve
 
 from brainldm.commands.get import main
@@ -20,9 +20,7 @@ WHERE = "measured_ventricles_ml > 38 and sex == 'F'"
 
 @pytest.fixture(scope="module", params=["files", "tars"])
 def made(tmp_path_factory, request) -> Path:
-    results = make_results(tmp_path_factory.mktemp("results"), packaging=request.param)
-    pack_all(results)
-    return release(results)
+    return make_release(tmp_path_factory.mktemp("results"), packaging=request.param)
 
 
 def test_the_rows_that_fulfil_the_condition_arrive_whole(made: Path, tmp_path: Path) -> None:

@@ -1,28 +1,16 @@
 """The configuration: unknown keys are errors with a hint, and an edit changes only the section that it touches."""
 
-import copy
 from pathlib import Path
 
 import pytest
 import yaml
+from configs import DEMO, edited
 
 from brainldm.core.config import Config, Generate, parse, read_section, section_json
 from brainldm.core.errors import ConfigError, DataError
 from brainldm.core.story import STORY
 
 ROOT = Path(__file__).parents[2]
-DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
-
-
-def edited(**changes):
-    values = copy.deepcopy(DEFAULT)
-    for dotted, value in changes.items():
-        *path, last = dotted.split("__")
-        target = values
-        for key in path:
-            target = target[key]
-        target[last] = value
-    return values
 
 
 @pytest.mark.parametrize("path", [ROOT / "config.yaml", ROOT / "tests/tiny/config.yaml"])
@@ -66,16 +54,16 @@ def test_all_faults_are_listed_at_once():
     ],
 )
 def test_an_edit_changes_only_the_sections_it_touches(changes, touched):
-    before, after = parse(DEFAULT), parse(edited(**changes))
+    before, after = parse(DEMO), parse(edited(**changes))
     assert {stage for stage in STORY if section_json(before, stage) != section_json(after, stage)} == touched
 
 
 def test_a_section_file_is_read_back_and_belongs_to_its_stage(tmp_path):
     path = tmp_path / "generate.json"
-    path.write_text(section_json(parse(DEFAULT), "generate"))
+    path.write_text(section_json(parse(DEMO), "generate"))
     given = read_section(path, "generate")
-    assert given.own(Generate) == parse(DEFAULT).generate
-    assert given.grid == parse(DEFAULT).grid
+    assert given.own(Generate) == parse(DEMO).generate
+    assert given.grid == parse(DEMO).grid
     with pytest.raises(ConfigError, match="generate"):
         read_section(path, "encode")
     path.write_text("{")

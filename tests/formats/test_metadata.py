@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from release_files import digests, make_results, pack_all, release
+from release_files import digests, make_release
 
 CATALOGUED = {"doi": "10.5281/zenodo.1234567", "url": "https://example.org/brains", "authors": ["A lab", "Müller, Zoë"]}
 
@@ -17,9 +17,7 @@ CATALOGUED = {"doi": "10.5281/zenodo.1234567", "url": "https://example.org/brain
 def made(tmp_path_factory, request) -> Path:
     """Releases with a DOI and without."""
     given = CATALOGUED if request.param == "tars" else {}
-    results = make_results(tmp_path_factory.mktemp("results"), packaging=request.param, **given)
-    pack_all(results)
-    return release(results)
+    return make_release(tmp_path_factory.mktemp("results"), packaging=request.param, **given)
 
 
 def test_croissant_is_valid_and_loads_the_rows(made: Path) -> None:

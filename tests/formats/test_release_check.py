@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from release_files import GRID, make_results, pack_all, release
+from release_files import GRID, make_release
 
 from brainldm.core.findings import Finding
 from brainldm.formats.nifti import encode_volume, quantise
@@ -21,9 +21,7 @@ TAR = "shards/000007-000009.tar"
 
 @pytest.fixture(scope="module", params=["files", "tars"])
 def made(tmp_path_factory, request) -> Path:
-    results = make_results(tmp_path_factory.mktemp("results"), packaging=request.param)
-    pack_all(results)
-    return release(results)
+    return make_release(tmp_path_factory.mktemp("results"), packaging=request.param)
 
 
 @pytest.fixture

@@ -96,6 +96,13 @@ def release(results: Path, shards=SHARDS, sample: bool = False) -> Path:
     return results / "release"
 
 
+def make_release(results: Path, **own) -> Path:
+    """A release from nothing: results in `results`, packed; `own` are settings of `release`. Returns its folder."""
+    make_results(results, **own)
+    pack_all(results)
+    return release(results)
+
+
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder, by name."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]

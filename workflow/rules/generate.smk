@@ -30,7 +30,7 @@ rule generate:
         " --out {output.manifest:q} 2>&1 | tee {log:q}"
 
 
-rule generate_as_published:
+use rule generate as generate_as_published with:
     input:
         section="results/configure/generate_{sampler}.json",
         rows="results/request/{shard}.parquet",
@@ -42,16 +42,5 @@ rule generate_as_published:
         manifest="results/generate/{sampler}/{shard}.json",
     log:
         "logs/generate/{sampler}-{shard}.log",
-    conda:
-        "../../envs/brainldm.yaml"
-    threads: 1
-    resources:
-        device=CONFIG.device,
-    shell:
-        "OMP_NUM_THREADS={threads} brainldm generate"
-        " --section {input.section:q}"
-        " --request {input.rows:q}"
-        " --autoencoder {input.autoencoder:q}"
-        " --diffusion {input.diffusion:q}"
-        " --device {resources.device:q}"
-        " --out {output.manifest:q} 2>&1 | tee {log:q}"
+    benchmark:
+        "results/benchmarks/generate/{sampler}-{shard}.tsv"
