@@ -27,6 +27,7 @@ def test_shipped_configurations_are_valid(path):
         ({"generate__sampler": "unipc", "generate__eta": 0.5}, ["generate", "eta is of the sampler ddim", "unipc"]),
         ({"grid__spacing_mm": -1}, ["grid.spacing_mm", "greater than 0"]),
         ({"source__kind": "manifest"}, ["source", "manifest"]),
+        ({"request__table": "a{b}.csv"}, ["request.table", "no { or }", "a{b}.csv"]),
         ({"train_diffusion__prediction": "x0"}, ["train_diffusion.prediction", "epsilon"]),
     ],
 )
