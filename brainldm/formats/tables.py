@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from brainldm.core.columns import Column
 from brainldm.core.errors import DataError
@@ -39,10 +40,16 @@ def tsv_text(frame: pd.DataFrame) -> str:
 def read_parquet(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """Read a Parquet table; DataError if there is none, it is damaged, or it lacks one of `columns`."""
     try:
-        frame = pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
+        frame = read_arrow(path).to_pandas(use_threads=False)
     except Exception as error:  # whatever a damaged file makes pyarrow and pandas raise
         raise DataError(f"{path}: expected a Parquet table, found none or a damaged one ({error})") from None
     return _checked(path, frame, columns)
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """Read a Parquet table in this thread alone: where memory is short and none can be started, pyarrow's own would wait for ever."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read(use_threads=False)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame, schema: pa.Schema | None = None) -> None:
