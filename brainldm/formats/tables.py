@@ -20,6 +20,8 @@ def read_tsv(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """
     try:
         frame = pd.read_csv(path, sep="\t", na_values=["n/a", ""], keep_default_na=False)
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas takes cells beyond the header's for names of rows
+            raise ValueError("lines have more cells than the header")
     except OSError as error:
         raise DataError(f"{path}: expected a TSV table, found none ({error.strerror})") from None
     except ValueError as error:

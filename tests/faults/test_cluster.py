@@ -1,5 +1,6 @@
 """Faults of a cluster, on a real SLURM: its controller and its node are killed, jobs are cancelled, pre-empted and out of time."""
 
+import shutil
 import signal
 import subprocess
 import time
@@ -128,9 +129,10 @@ def test_snakemake_goes_on_by_itself(kind, stage, fault, slurm, reference, ledge
     reference.copy(tmp_path)
     job = draw.choice(reference.of(stage))
     start_anew(tmp_path, job)
+    shutil.rmtree(tmp_path / "results/release")  # else Snakemake would not ask for what it is made of
     known = set(ask(environment, "squeue", "-h", "-t", "all", "-o", "%i").split())
     with ledger.injection(kind, f"{stage} on SLURM") as told, (tmp_path / "said").open("w") as said:
-        words = command(tmp_path, TARGET, profile=PROFILE)
+        words = command(tmp_path, job.outputs[0], TARGET, profile=PROFILE)
         running = subprocess.Popen(words, env=environment, stdout=said, stderr=said, text=True)
         try:
             fault(folder, environment, running_job(environment, known, running))

@@ -29,7 +29,7 @@ from brainldm.core.story import STORY
 for _stage in STORY:
     importlib.import_module(f"brainldm.stages.{_stage}")  # once, and not in every job
 ROOT = Path(__file__).parents[2]
-WAIT_S = 600
+WAIT_S = 300
 # What holds times of day or durations, or is no result.
 VOLATILE = re.compile(r"log\.csv|state\.pt|.*\.lock|events\.out.*|\.(tmp|fresh|stale).*")
 
