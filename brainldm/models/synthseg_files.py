@@ -162,10 +162,10 @@ def _unopened(path: Path, reason: str) -> DataError:
 
 
 def _first_lost(path: Path, content: bytes, whole: int) -> DataError:
-    """Of a file that is cut off, the layer from which on nothing can be read: the rest is taken for zeros and read as far as it goes."""
+    """Of a file that is cut off, the first layer that is lost: the rest is taken for ones (zeros make HDF5 search for ever) and read."""
     cut = f"the file truncated to {len(content)} of {whole} bytes: nothing can be read from this layer on"
     try:
-        with h5py.File(io.BytesIO(content.ljust(whole, b"\0")), "r") as handle:
+        with h5py.File(io.BytesIO(content.ljust(whole, b"\xff")), "r") as handle:
             _read_layers(handle, path, len(content), cut)
     except DataError as error:
         return error

@@ -132,7 +132,7 @@ def test_snakemake_goes_on_by_itself(kind, stage, fault, slurm, reference, ledge
     shutil.rmtree(tmp_path / "results/release")  # else Snakemake would not ask for what it is made of
     known = set(ask(environment, "squeue", "-h", "-t", "all", "-o", "%i").split())
     with ledger.injection(kind, f"{stage} on SLURM") as told, (tmp_path / "said").open("w") as said:
-        words = command(tmp_path, job.outputs[0], TARGET, profile=PROFILE)
+        words = command(tmp_path, "--max-threads", "1", "--", job.outputs[0], TARGET, profile=PROFILE)  # as the reference
         running = subprocess.Popen(words, env=environment, stdout=said, stderr=said, text=True)
         try:
             fault(folder, environment, running_job(environment, known, running))

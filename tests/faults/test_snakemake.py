@@ -122,12 +122,19 @@ def test_two_workers_of_one_shard(reference, ledger, draw, tmp_path) -> None:
 
 @pytest.mark.parametrize(("stage", "days"), [("measure", 1), ("pack", -1), ("evaluate", -400)])
 def test_clocks_disagree(stage, days, reference, ledger, draw, tmp_path) -> None:
-    """Files of a stage from a machine whose clock is wrong; Snakemake may run more than it must, and the release stays the same."""
+    """Files of a stage from a machine whose clock is wrong; Snakemake refuses those from tomorrow, and may run more than it must."""
     reference.copy(tmp_path)
     with ledger.injection(f"clock {'ahead' if days > 0 else 'behind'} by {abs(days)} day(s)", stage) as told:
         for path in (tmp_path / "results" / stage).rglob("*"):
             os.utime(path, (time.time() + days * DAY_S,) * 2)
         missing(tmp_path, reference, "pack", draw)
+        if days > 0:
+            refusal = snakemake(tmp_path, TARGET)
+            assert refusal.returncode != 0
+            assert "clock skew" in refusal.stdout + refusal.stderr
+            for path in (tmp_path / "results" / stage).rglob("*"):
+                path.touch()
+            told.append("refused by Snakemake; touched")
         finish(tmp_path, reference)
         told.append("the same release")
 
