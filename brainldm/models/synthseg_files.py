@@ -27,7 +27,16 @@ OTHERS = {  # how the layers of SynthSeg's other networks begin
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 HDF5 = b"\x89HDF\r\n\x1a\n"
 PROBE_BYTES = 2**31  # no file of this kind is larger
-DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)  # what h5py raises where a file is damaged
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    MemoryError,
+    OverflowError,
+    AttributeError,
+)  # what h5py raises where a file is damaged
 Layers = dict[str, dict[str, np.ndarray]]
 
 
@@ -179,17 +188,17 @@ def _unopened(path: Path, reason: str) -> DataError:
 
 
 def _first_lost(path: Path, content: bytes, whole: int) -> DataError:
-    """Of a file that is cut off, the first layer that is lost: the rest is taken for ones, of which HDF5 makes least, and read."""
+    """Of a file that is cut off, the first layer that is lost: the rest is taken for zeros and read as far as it goes."""
     cut = f"the file truncated to {len(content)} of {whole} bytes: nothing can be read from this layer on"
-    padded = content.ljust(whole, b"\xff")
     try:
+        padded = content.ljust(whole, b"\0")
         if _is_endless(padded):
-            raise OSError
+            raise OSError("a heap without end")
         with h5py.File(io.BytesIO(padded), "r") as handle:
             _read_layers(handle, path, len(content), cut)
     except DataError as error:
         return error
-    except OSError:
+    except DAMAGE:
         return _refusal(path, FIRST_LAYER, "weights that can be read", cut)
     return _refusal(path, LAST_LAYER, f"a file of {whole} bytes", f"it truncated to {len(content)}, behind this layer")
 

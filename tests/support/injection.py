@@ -87,6 +87,7 @@ def start(folder: Path, job: Job, memory_mb: int | None = None) -> int:
     """Start a job in `folder`, with at most `memory_mb` more of address space than the process has at its start; its process id."""
     sys.stdout.flush()
     sys.stderr.flush()
+    (folder / "said").write_bytes(b"")  # a job may be killed before it has opened it
     pid = os.fork()
     if pid == 0:
         _be(folder, job, memory_mb)
