@@ -16,11 +16,14 @@ def test_sigterm_ends_with_its_status() -> None:
 
 
 def test_sigterm_that_a_library_takes_for_a_damaged_file_is_sigterm() -> None:
-    with pytest.raises(SystemExit) as ended, requeued():
+    def read() -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         except SystemExit:
             raise ValueError("a damaged file") from None
+
+    with pytest.raises(SystemExit) as ended, requeued():
+        read()
     assert ended.value.code == REQUEUE
 
 

@@ -72,13 +72,14 @@ class Ledger:
 
     def table(self) -> str:
         """A line for each kind and place."""
-        groups: dict[tuple[str, str], Counter[str]] = {}
+        groups: dict[tuple[str, str], list[str]] = {}
         for kind, where, outcome in self.entries:
-            groups.setdefault((kind, where), Counter())[outcome] += 1
+            groups.setdefault((kind, where), []).append(outcome)
         lines = ["| fault | where | times | outcome |", "|---|---|---|---|"]
         for (kind, where), outcomes in sorted(groups.items()):
-            told = "; ".join(f"{outcome} ({count})" if len(outcomes) > 1 else outcome for outcome, count in outcomes.most_common())
-            lines.append(f"| {kind} | {where} | {outcomes.total()} | {told} |")
+            parts = Counter(part for outcome in outcomes for part in outcome.split("; "))
+            told = "; ".join(part if count == len(outcomes) else f"{part} ({count})" for part, count in parts.most_common())
+            lines.append(f"| {kind} | {where} | {len(outcomes)} | {told} |")
         return "\n".join(lines)
 
 
