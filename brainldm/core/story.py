@@ -10,6 +10,7 @@ class Stage(NamedTuple):
     reads: tuple[str, ...]
 
 
+BASELINES = ("lsgan", "vaegan")  # the paper's competitors, a training of train_baseline each
 OPTIONAL: dict[str, Stage] = {  # `snakemake paper_table`, `snakemake utility`
     "train_baseline": Stage("Train LSGAN or VAE-GAN, the paper's competitors.", ("covariates",)),
     "paper_table": Stage(

@@ -1,49 +1,6 @@
 """Synthetic volumes and held-out scans in; what the volumes are good for, as a table, out. Optional: `snakemake utility`."""
 
 
-rule train_age_on:
-    input:
-        section="results/configure/train_age.json",
-        covariates="results/covariates/covariates.tsv",
-        rows=lambda wildcards: expand(
-            "results/request/{shard}.parquet", shard=TRAINED_ON[wildcards.training]
-        ),
-        shards=lambda wildcards: expand(
-            "results/generate/{shard}.json", shard=TRAINED_ON[wildcards.training]
-        ),
-    output:
-        model="results/utility/{training}-{repeat}/model.safetensors",
-        curve="results/utility/{training}-{repeat}/log.csv",
-    log:
-        "logs/utility/{training}-{repeat}.log",
-    benchmark:
-        "results/benchmarks/utility/{training}-{repeat}.tsv"
-    conda:
-        "../../envs/brainldm.yaml"
-    threads: 1
-    resources:
-        device=CONFIG.device,
-        launch="",  # torchrun and its options, where a training has several GPUs
-    params:
-        data=lambda wildcards, input: " ".join(
-            (
-                repeated("--request", input.rows),
-                repeated("--shard", input.shards),
-                repeated(
-                    "--covariates",
-                    [input.covariates] if wildcards.training != "synthetic" else [],
-                ),
-            )
-        ),
-    shell:
-        "OMP_NUM_THREADS={threads} {resources.launch} brainldm train_age"
-        " --section {input.section:q}"
-        " {params.data}"
-        " --repeat {wildcards.repeat:q}"
-        " --device {resources.device:q}"
-        " --out {output.model:q} 2>&1 | tee {log:q}"
-
-
 rule utility:
     input:
         section="results/configure/utility.json",
@@ -87,3 +44,46 @@ rule utility:
         " {params.tables}"
         " --device {resources.device:q}"
         " --out {output.table:q} 2>&1 | tee {log:q}"
+
+
+rule train_age_on:
+    input:
+        section="results/configure/train_age.json",
+        covariates="results/covariates/covariates.tsv",
+        rows=lambda wildcards: expand(
+            "results/request/{shard}.parquet", shard=TRAINED_ON[wildcards.training]
+        ),
+        shards=lambda wildcards: expand(
+            "results/generate/{shard}.json", shard=TRAINED_ON[wildcards.training]
+        ),
+    output:
+        model="results/utility/{training}-{repeat}/model.safetensors",
+        curve="results/utility/{training}-{repeat}/log.csv",
+    log:
+        "logs/utility/{training}-{repeat}.log",
+    benchmark:
+        "results/benchmarks/utility/{training}-{repeat}.tsv"
+    conda:
+        "../../envs/brainldm.yaml"
+    threads: 1
+    resources:
+        device=CONFIG.device,
+        launch="",  # torchrun and its options, where a training has several GPUs
+    params:
+        data=lambda wildcards, input: " ".join(
+            (
+                repeated("--request", input.rows),
+                repeated("--shard", input.shards),
+                repeated(
+                    "--covariates",
+                    [input.covariates] if wildcards.training != "synthetic" else [],
+                ),
+            )
+        ),
+    shell:
+        "OMP_NUM_THREADS={threads} {resources.launch} brainldm train_age"
+        " --section {input.section:q}"
+        " {params.data}"
+        " --repeat {wildcards.repeat:q}"
+        " --device {resources.device:q}"
+        " --out {output.model:q} 2>&1 | tee {log:q}"
