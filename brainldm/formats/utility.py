@@ -58,30 +58,33 @@ def _value(row: Mapping[str, Any], key: str) -> str:
 
 def _figure(rows: Rows, about: Mapping[str, Any], true: np.ndarray, predicted: Mapping[str, np.ndarray]) -> Figure:
     """True against predicted age for each training set; then errors and their differences, with intervals."""
-    figure = Figure(figsize=(15, 3.6), layout="constrained")
-    *clouds, error, apart = figure.subplots(1, len(rows) + 2, width_ratios=(*([3] * len(rows)), 2.4, 2.4))
-    low, high = (float(edge(np.concatenate([true, *(values.mean(axis=0) for values in predicted.values())]))) for edge in (np.min, np.max))
-    for axes, (name, row) in zip(clouds, rows.items(), strict=True):
-        axes.plot([low, high], [low, high], color="grey", linewidth=1, linestyle="--")
-        axes.scatter(true, predicted[name].mean(axis=0), s=16, c=COLOURS[name], alpha=0.8, linewidths=0)
-        n = " + ".join(f"{row[key]:,} {what}" for key, what in (("n_scans", "scans"), ("n_synthetic", "synthetic")) if row[key])
-        axes.set_title(f"trained on {n}\nr = {row['r']:.3f}, MAE {row['mae_years']:.2f} years", fontsize=9)
-        axes.set(xlim=(low - 1, high + 1), ylim=(low - 1, high + 1), aspect="equal", xlabel="age of a real held-out scan, years")
-    clouds[0].set_ylabel("predicted age, years")
-    _intervals(error, rows, "mae_years", "mean absolute error, years")
-    error.axvline(about["mae_years_of_the_mean"], color="grey", linewidth=1, linestyle=":")
-    error.text(about["mae_years_of_the_mean"], -0.45, "always the mean ", fontsize=7, color="grey", ha="right", va="top")
-    error.set_xlim(left=0)
-    _intervals(apart, rows, DIFFERENCE, "error less that of real scans, years")
+    figure = Figure(figsize=(14, 3.8), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(9, 5), squeeze=False)[0]
+    ages = [true, *(values.mean(axis=0) for values in predicted.values())]
+    limits = (float(np.min(ages)) - 1, float(np.max(ages)) + 1)
+    for axes, (name, row), mean in zip(left.subplots(1, len(rows), sharey=True), rows.items(), ages[1:], strict=True):
+        axes.plot(limits, limits, color="grey", linewidth=1, linestyle="--")
+        axes.scatter(true, mean, s=16, c=COLOURS[name], alpha=0.8, linewidths=0)
+        n = " + ".join(f"{row[key]:,} {what}" for key, what in (("n_scans", "scans"), ("n_synthetic", "synthetic volumes")) if row[key])
+        axes.set_title(f"{n}\nr = {row['r']:.2f}, mean error {row['mae_years']:.1f} years", fontsize=9)
+        axes.set(xlim=limits, ylim=limits, aspect="equal")
+    left.supxlabel(f"age of {len(true)} real held-out scans, years", fontsize=9)
+    left.supylabel(f"predicted, mean of {rows['real']['n_trainings']} trainings, years", fontsize=9)
+    error, apart = right.subplots(1, 2, sharey=True)
+    _intervals(error, rows, "mae_years")
+    _intervals(apart, rows, DIFFERENCE)
+    error.axvline(about["mae_years_of_the_mean"], color="grey", linewidth=1, linestyle=":", label="always the mean age")
+    error.legend(frameon=False, fontsize=7, loc="lower left")
+    error.set_yticks(range(len(rows)), [NAMES[name] for name in rows], fontsize=9)
+    error.set(xlim=(0, None), ylim=(len(rows) - 0.3, -0.7))
+    error.set_title("mean absolute error,\nyears", fontsize=9)
     apart.axvline(0, color="grey", linewidth=1, linestyle="--")
+    apart.set_title("the same, less that of\nreal scans, years", fontsize=9)
     return figure
 
 
-def _intervals(axes: Axes, rows: Rows, key: str, label: str) -> None:
-    shown = {name: row for name, row in rows.items() if row.get(key) is not None}
-    for place, (name, row) in enumerate(shown.items()):
-        axes.plot(row[f"{key}_ci"], (place, place), color=COLOURS[name], linewidth=3, alpha=0.5)
-        axes.plot([row[key]], [place], marker="o", color=COLOURS[name])
-    axes.set_yticks(range(len(shown)), [NAMES[name] for name in shown])
-    axes.set(ylim=(len(shown) - 0.5, -0.5))
-    axes.set_xlabel(label, fontsize=9)
+def _intervals(axes: Axes, rows: Rows, key: str) -> None:
+    for place, (name, row) in enumerate(rows.items()):
+        if row.get(key) is not None:
+            axes.plot(row[f"{key}_ci"], (place, place), color=COLOURS[name], linewidth=3, alpha=0.5)
+            axes.plot([row[key]], [place], marker="o", color=COLOURS[name])
