@@ -13,7 +13,7 @@ from brainldm.core.files import sha256, write_text
 from brainldm.core.grid import Grid
 from brainldm.core.judging import Evaluate
 from brainldm.metrics.definitions import INTENSITIES, definitions
-from brainldm.models import devices
+from brainldm.models import devices, panel
 
 SECTIONS = ("evaluate", "measure", "preprocess")  # whose settings it holds
 PRIVATE = ("features", "reference", "unires_command")  # settings that are places on the machine that wrote it
@@ -57,6 +57,7 @@ def freeze(report_path: Path, sections: Iterable[Path], fabric: Fabric, segmente
         "sha256": {name: sha256(file) for name, file in files.items()},
         "n": sizes,
         "audit_thresholds": report["audit_thresholds"],
+        "ladders": {"within_percentiles": list(panel.PERCENTILES), "beyond_min_max": {name: list(at) for name, at in panel.BEYOND.items()}},
         "metrics": definitions(given.grid.shape),
     }
     write_text(report_path.with_name("protocol.yaml"), HEAD + yaml.safe_dump(found, sort_keys=False, width=120))

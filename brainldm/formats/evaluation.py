@@ -138,8 +138,13 @@ def pictures(
     reasons = [table["qc_reason"][place] or f"ventricles miss the request by {missed_ml[place]:+.1f} mL" for place in worst]
     for name, ladder in ladders.items():
         volumes[name] = ladder["images"]
-        shown[name] = {key: values for key, values in ladder.items() if key != "images"}
+        shown[name] = steps(ladder)
     return volumes, {**shown, "near_score": score[near].tolist(), "worst_reason": reasons}
+
+
+def steps(ladder: dict[str, np.ndarray]) -> dict[str, Any]:
+    """All of a ladder but its pictures, as lists."""
+    return {key: values.tolist() for key, values in ladder.items() if key != "images"}
 
 
 def viewed(volumes: dict[str, np.ndarray], ladders: Iterable[str]) -> dict[str, np.ndarray]:

@@ -68,6 +68,7 @@ def main(
     report["verdicts"] = verdicts(report)
     protocol.freeze(out, (section, measuring, preprocess), fabric, segmenter, age, report)
     ladders = nets.ladders(covariate_array(train), options.ladder_steps, sets.first_row, sets.synthetic.sampling)
+    report["tables"]["ladders"] = {name: evaluation.steps(ladder) for name, ladder in ladders.items()}
     volumes, shown = evaluation.pictures(sets, ours["copied"], ours["copy_score"], ladders, seed)
     viewed = evaluation.viewed(volumes, ladders)
     labels = {f"{name}_labels": nets.labels(images, given.grid.affine, f"labels: {name}") for name, images in viewed.items()}
