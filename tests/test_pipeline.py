@@ -31,7 +31,7 @@ def snakemake(folder, *arguments):
 
 def jobs(folder, *arguments):
     """The jobs that a dry run plans, by rule."""
-    result = snakemake(folder, "--dry-run", "--quiet", "host", *arguments)
+    result = snakemake(folder, *arguments, "--dry-run", "--quiet", "host")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.split("Job stats:")[-1].splitlines() if "Job stats:" in result.stdout else []
     counts = {words[0]: int(words[1]) for line in lines if len(words := line.split()) == 2 and words[1].isdigit()}
