@@ -18,6 +18,7 @@ from brainldm.models import devices, panel
 SECTIONS = ("evaluate", "measure", "preprocess")  # whose settings it holds
 PRIVATE = ("features", "reference", "unires_command")  # settings that are places on the machine that wrote it
 FORMAT = 1
+WITH_R = ("_slope", "_intercept", "_bias", "_mae")  # figures of the same volumes as r, whose n says it all
 HEAD = "# How the figures beside it were computed. Score other volumes alike: brainldm score DIR --protocol THIS_FILE --models RESULTS\n"
 Settings = Mapping[str, Given]
 
@@ -38,7 +39,7 @@ def settings(folder: Path) -> Settings:
 def freeze(report_path: Path, sections: Iterable[Path], fabric: Fabric, segmenter: Path, age: Path, report: Mapping[str, Any]) -> None:
     """Write protocol.yaml beside a report; `sections` are files of SECTIONS in that order, the models are what measured."""
     told = {stage: read_section(path, stage) for stage, path in zip(SECTIONS, sections, strict=True)}
-    given, sizes = told["evaluate"], {key: value for key, value in report.items() if key.startswith("n_") or key.endswith("_n")}
+    given, sizes = told["evaluate"], {key: n for key, n in report.items() if key.endswith("_n") and not any(part in key for part in WITH_R)}
     features, files = (
         given.own(Evaluate).features,
         {"segmenter": segmenter, "age": age, "reference": report_path.with_name("reference.npz")},
@@ -55,12 +56,12 @@ def freeze(report_path: Path, sections: Iterable[Path], fabric: Fabric, segmente
         **{stage: {key: value for key, value in own.section.items() if key not in PRIVATE} for stage, own in told.items()},
         "features": report["fid_features"],
         "sha256": {name: sha256(file) for name, file in files.items()},
-        "n": sizes,
+        "n": {"synthetic": report["n_synthetic"], **{key.removesuffix("_n"): n for key, n in sizes.items()}},
         "audit_thresholds": report["audit_thresholds"],
         "ladders": {"within_percentiles": list(panel.PERCENTILES), "beyond_min_max": {name: list(at) for name, at in panel.BEYOND.items()}},
         "metrics": definitions(given.grid.shape),
     }
-    write_text(report_path.with_name("protocol.yaml"), HEAD + yaml.safe_dump(found, sort_keys=False, width=120))
+    write_text(report_path.with_name("protocol.yaml"), HEAD + yaml.safe_dump(found, sort_keys=False, width=120, default_flow_style=None))
 
 
 def read(path: Path) -> Protocol:

@@ -62,11 +62,13 @@ def test_it_says_what_was_done_and_nothing_of_the_machine(results: Path) -> None
     text = (results / "evaluate/protocol.yaml").read_text()
     told, report = yaml.safe_load(text), json.loads((results / "evaluate/report.json").read_text())
     assert told["evaluate"]["ssim_pairs"] == 8
-    assert told["n"]["fid_n"] == report["fid_n"] == 6
+    assert told["n"]["fid"] == report["fid_n"] == 6
     assert told["sha256"]["age"][:12] in told["features"]
     assert told["audit_thresholds"] == report["audit_thresholds"]
     assert told["metrics"] == definitions(TINY.grid.shape)
     assert str(results) not in text
+    named = [figure for family in ("obedience", "fidelity") for figure in told["metrics"][family]["figures"]]
+    assert set(named + list(told["metrics"]["g4r_ssim"]["variants"])) <= set(report)
 
 
 @pytest.mark.parametrize("name", ["segmenter", "age", "reference"])

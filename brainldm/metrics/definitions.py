@@ -21,6 +21,7 @@ SAYS = {
     "g4r_ssim_single_scale": "single scale, r*",
     "g4r_ssim_plain": "multi-scale, not regularised (4-G-SSIM)",
 }
+OBEYS = ("r", "slope", "intercept_{}", "bias_{}", "mae_{}")
 OBEDIENCE = (
     "requested against measured (age: predicted): Pearson's r; least squares, measured = slope * requested + intercept; "
     "mean of measured - requested; mean absolute error; interval: bootstrap percentiles over volumes"
@@ -36,7 +37,7 @@ def definitions(shape: tuple[int, int, int]) -> dict[str, Any]:
     """By figure, or family of figures, on a grid (I, J, K); plain JSON values."""
     found = {
         "obedience": {
-            "figures": [f"{name}_{key}" for name, *_ in conditioning.COVARIATES for key in ("r", "slope", "intercept", "bias", "mae")],
+            "figures": [f"{name}_{key.format(unit)}" for name, unit, *_ in conditioning.COVARIATES for key in OBEYS],
             "definition": OBEDIENCE,
         },
         "fidelity": {
