@@ -54,7 +54,8 @@ def volume_seconds(config: Config, work_s: dict[str, float], measure_s: float | 
         measure_s = work_s["segment"] + VIEWS * work_s["age"]
     if measure_s is None:
         return {"generate": generate_s}
-    return {"generate": generate_s + (measure_s if config.generate.attempts > 1 else 0), "measure": measure_s}
+    judged = {"generate (judging)": measure_s} if config.generate.attempts > 1 else {}
+    return {"generate": generate_s, **judged, "measure": measure_s}
 
 
 def jobs(config: Config, n_scans: int | None) -> dict[str, int]:
