@@ -50,14 +50,9 @@ def load(segmenter_model: Path, age_model: Path, grid: Grid, fabric: Fabric) -> 
     return Instruments(ruler.load(segmenter_model, grid, fabric), years, fabric.device)  # type: ignore[arg-type]
 
 
-def judge(tools: Instruments, rules: Quality) -> Callable[[np.ndarray], str]:
-    """Voxels int16 [I,J,K] of a file -> what is wrong with them, "" if nothing; each alone, so that it depends on no other."""
-
-    def fault(counts: np.ndarray) -> str:
-        image = np.ascontiguousarray(counts * np.float32(SLOPE))
-        return str(tools.measure(image[None, None], rules)["qc_reason"][0])
-
-    return fault
+def judge(tools: Instruments, rules: Quality) -> Callable[[np.ndarray], list[str]]:
+    """Voxels int16 [N,I,J,K] as files hold them -> what is wrong with each, "" if nothing."""
+    return lambda counts: tools.measure(np.ascontiguousarray(counts * np.float32(SLOPE))[:, None], rules)["qc_reason"].tolist()
 
 
 def on_grid(path: Path, grid: Grid, options: Preprocess, seed: int, keep: Path) -> Path:

@@ -6,8 +6,9 @@ one batch size, so a batch is padded; every latent is rounded to float16 and dec
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from brainldm.models import autoencoder, baselines, diffusion, fast
 from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.sampling import sample_latents
 
-Judge = Callable[[np.ndarray], str]  # voxels as of a Row -> why they are rejected, "" if they are not
+Judge = Callable[[np.ndarray], list[str]]  # voxels of rows [N,I,J,K], always as many -> why each is rejected, "" if it is not
 
 
 class Networks(NamedTuple):
@@ -81,17 +82,23 @@ def make(networks: Networks | Baseline, table: Any, how: Generate, slope: float,
     waiting, rejected = deque(range(len(table))), [list[str]() for _ in attempts]
     while waiting:
         places = [waiting.popleft() for _ in range(min(how.batch_size, len(waiting)))]
-        batch = table.iloc[places].assign(attempt=[attempts[place] for place in places])
-        latents, again = _sample(networks, batch.iloc[np.arange(how.batch_size) % len(batch)], how), []
-        for place, index, latent in zip(places, batch["index"].tolist(), latents, strict=False):
-            counts = decode(networks, latent, slope, f"row {index}")
-            fault = judge(counts) if judge and attempts[place] + 1 < how.attempts else ""
-            if not fault:
+        full = np.arange(how.batch_size) % len(places)
+        batch, again = table.iloc[places].assign(attempt=[attempts[place] for place in places]), []
+        latents = _sample(networks, batch.iloc[full], how)
+        volumes: Iterable[np.ndarray] = (
+            decode(networks, latent, slope, f"row {index}") for index, latent in zip(batch["index"], latents, strict=False)
+        )
+        faults: Iterable[str] = repeat("")
+        if judge:
+            volumes = list(volumes)
+            faults = judge(np.stack([volumes[place] for place in full]))
+        for place, index, latent, counts, fault in zip(places, batch["index"].tolist(), latents, volumes, faults, strict=False):
+            if fault and attempts[place] + 1 < how.attempts:
+                rejected[place].append(fault)
+                attempts[place] += 1
+                again.append(place)
+            else:
                 yield Row(index, counts, latent, attempts[place], tuple(rejected[place]))
-                continue
-            rejected[place].append(fault)
-            attempts[place] += 1
-            again.append(place)
         waiting.extendleft(reversed(again))
 
 
