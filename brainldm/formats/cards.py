@@ -114,7 +114,9 @@ def _selection(facts: Facts) -> str:
     """What the automatic quality control left out: a set without its rejects looks better than its generator."""
     attempts, drawn = facts.table["attempt"], facts.provenance["section"].get("section", {}).get("attempts", 1)
     redrawn = f"{(attempts > 0).sum()} of {len(attempts)} volumes were drawn again because earlier draws failed it (`attempt`, `rejected`)"
-    text = f"A row was drawn at most {drawn} times. {redrawn}; what fails last is kept and flagged. No rule looks at what was requested.\n"
+    text = (
+        f"Draws allowed for a row: {drawn}. {redrawn}; what fails at the last is kept and flagged. No rule looks at what was requested.\n"
+    )
     cells = [cell for cell in facts.report.get("tables", {}).get("coverage", []) if cell["n"]]
     rows = "\n".join(
         f"| {cell['sex']} | {cell['age_years']} | {cell['ventricles_ml']} | {cell['n']} | {cell['rejection_rate_n']} "
