@@ -35,6 +35,7 @@ def results(tmp_path_factory) -> Path:
         write_parquet(folder / f"measure/{shard}.parquet", pd.DataFrame({**identity, **volumes, "qc_pass": True, "qc_reason": ""}))
         pack.main(sections["pack"], *(folder / f"{stage}/{shard}.{end}" for stage, end in STAGES), folder / f"pack/{shard}.json")
     write_json(folder / "report.json", {"audit": "no copies found"})
+    (folder / "protocol.yaml").write_text("protocol: 1\n")
     training = {"participant_id": ["someone"], "sex": ["F"], "age_years": [50.1], "ventricles_ml": [20.2], "brain_ml": [1400.3]}
     write_tsv(folder / "covariates.tsv", pd.DataFrame(training))
     given = json.loads(sections["release"].read_text())

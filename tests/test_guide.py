@@ -52,7 +52,8 @@ def test_the_notebook_runs(folder):
 def test_score_gives_a_run_its_own_figures(folder):
     """Two ways to one number: the stage `evaluate`, and `score` on the release as if somebody else had made it."""
     release = "first/results/release"
-    run(folder, "brainldm", "score", release, "--table", f"{release}/covariates.parquet", "--models", "first/results", "--out", "own")
+    options = {"table": f"{release}/covariates.parquet", "protocol": f"{release}/protocol.yaml", "models": "first/results", "out": "own"}
+    run(folder, "brainldm", "score", release, *(word for name, value in options.items() for word in (f"--{name}", value)))
     scored, report = (json.loads((folder / path).read_text()) for path in ("own/score.json", "first/results/evaluate/report.json"))
     for name in ("ventricles_r", "brain_bias_ml", "age_r", "age_r_real", "fid", "kid_real", "ms_ssim", "g4r_ssim_real", "sharpness"):
         assert scored[name] == pytest.approx(report[name], rel=1e-4), name  # a release rounds what was asked for

@@ -34,7 +34,7 @@ def snakemake(folder, *arguments):
 
 def jobs(folder, *arguments):
     """The jobs that a dry run plans, by rule."""
-    result = snakemake(folder, "--dry-run", "--quiet", "host", *arguments)
+    result = snakemake(folder, *arguments, "--dry-run", "--quiet", "host")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.split("Job stats:")[-1].splitlines() if "Job stats:" in result.stdout else []
     counts = {words[0]: int(words[1]) for line in lines if len(words := line.split()) == 2 and words[1].isdigit()}
@@ -105,6 +105,54 @@ def test_training_scans_are_measured_for_every_subject(project):
     assert covariates["participant_id"].tolist() == manifest["participant_id"].tolist()
     assert set(covariates["split"]) == {"train", "test"}
     assert (covariates[["ventricles_ml", "brain_ml", "icv_ml"]] > 0).all(axis=None)
+
+
+def test_the_release_scored_by_its_protocol_has_the_figures_of_its_evaluation(project, tmp_path):
+    release, report = project / "results/release", json.loads((project / "results/evaluate/report.json").read_text())
+    options = {
+        "table": release / "covariates.parquet",
+        "protocol": release / "protocol.yaml",
+        "models": project / "results",
+        "out": tmp_path,
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "brainldm",
+        "score",
+        release,
+        *(word for name, value in options.items() for word in (f"--{name}", value)),
+    ]
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    scored = json.loads((tmp_path / "score.json").read_text())
+    for name in (
+        "ventricles_r",
+        "brain_bias_ml",
+        "age_mae_years",
+        "age_r_real",
+        "fid",
+        "fid_real",
+        "kid",
+        "ms_ssim",
+        "g4r_ssim_real",
+        "sharpness",
+    ):
+        assert scored[name] == pytest.approx(report[name], rel=1e-4, abs=1e-6), name  # a release rounds what was asked for
+        assert scored[f"{name}_n"] == report[f"{name}_n"], name
+
+
+@pytest.mark.slow
+def test_what_the_volumes_are_good_for_is_told_when_it_is_asked_for(project):
+    result = snakemake(project, "utility")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+    rows = json.loads((project / "results/utility/table.json").read_text())["rows"]
+    assert {name: (row["n_synthetic"], row["n_trainings"]) for name, row in rows.items()} == {
+        "real": (0, 2),
+        "synthetic": (8, 2),
+        "both": (8, 2),
+    }
+    assert jobs(project, "all", "utility") == {}
 
 
 def test_a_second_run_does_nothing(project):

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
-from brainldm.core.judging import Evaluate, Inference, Measure, PaperTable, Quality
+from brainldm.core.judging import Evaluate, Inference, Measure, PaperTable, Quality, Utility
 from brainldm.core.publication import Pack, Release
 from brainldm.core.requests import Request, RequestDesign
 from brainldm.core.section import LabPath, Section
@@ -175,6 +175,7 @@ class Config(Section):
     measure: Measure
     evaluate: Evaluate
     paper_table: PaperTable
+    utility: Utility
     pack: Pack
     release: Release
 

@@ -51,6 +51,13 @@ class Evaluate(Section):
     )
 
 
+class Utility(Section):
+    """Age models trained on real scans, on synthetic volumes and on both, with the settings of train_age."""
+
+    n_synthetic: int = Field(gt=0, description="synthetic volumes to train on at most: the first of the run, in whole shards")
+    repeats: int = Field(gt=0, description="trainings on each set, from other weights and with other batches")
+
+
 class PaperTable(Section):
     """Table 1 of the paper, from this run; features, pairs and bootstrap as evaluate has them."""
 

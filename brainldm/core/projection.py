@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from brainldm.core.config import Config
+from brainldm.core.config import AS_PUBLISHED, Config
 from brainldm.core.findings import Finding, warning
 from brainldm.core.rows import batch_names, shard_names
-from brainldm.core.story import STORY
+from brainldm.core.story import BASELINES, STORY
 
 VIEWS = 5  # of a volume, by which the age model tells how unsure it is
 BY_BATCH, BY_SHARD = ("preprocess", "segment"), ("request", "generate", "measure", "pack")
@@ -56,6 +56,13 @@ def volume_seconds(config: Config, work_s: dict[str, float], measure_s: float | 
         return {"generate": generate_s}
     judged = {"generate (judging)": measure_s} if config.generate.attempts > 1 else {}
     return {"generate": generate_s, **judged, "measure": measure_s}
+
+
+def optional_jobs(config: Config) -> dict[str, int]:
+    """Jobs that `snakemake paper_table` and `snakemake utility` add to a run, by stage."""
+    asked, table = (set(shard_names(n, config.request.rows_per_shard)) for n in (config.request.n_rows, config.paper_table.n_volumes))
+    rows = len(BASELINES) + len(AS_PUBLISHED)
+    return {"paper_table": 1 + len(BASELINES) + rows * len(table) + len(table - asked), "utility": 3 * config.utility.repeats}
 
 
 def jobs(config: Config, n_scans: int | None) -> dict[str, int]:

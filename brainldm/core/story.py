@@ -10,12 +10,16 @@ class Stage(NamedTuple):
     reads: tuple[str, ...]
 
 
+BASELINES = ("lsgan", "vaegan")  # the paper's competitors, a training of train_baseline each
 JUDGES = {"train_segmenter", "train_age"}  # generate reads them where generate.attempts is above 1
-OPTIONAL: dict[str, Stage] = {  # `snakemake paper_table`
+OPTIONAL: dict[str, Stage] = {  # `snakemake paper_table`, `snakemake utility`
     "train_baseline": Stage("Train LSGAN or VAE-GAN, the paper's competitors.", ("covariates",)),
     "paper_table": Stage(
         "Score LSGAN, VAE-GAN and two samplers as Table 1 of the paper does.",
         ("covariates", "request", "train_autoencoder", "train_diffusion", "train_age", "train_baseline"),
+    ),
+    "utility": Stage(
+        "Train the age model on synthetic volumes; test it on real scans.", ("covariates", "request", "generate", "train_age")
     ),
 }
 STORY: dict[str, Stage] = {

@@ -18,6 +18,7 @@ IGNORED = ".bidsignore"
 NOT_BIDS = """\
 covariates.parquet
 provenance.json
+protocol.yaml
 checksums.sha256
 *.torrent
 shards

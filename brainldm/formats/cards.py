@@ -33,6 +33,7 @@ Models" (2022).
 - `covariates.parquet`: the same with seeds, shards, hashes and a small picture of each; units stand in the fields' metadata.
 - `provenance.json`: what made the volumes: settings, hashes of the weights, devices and versions. With the weights, `brainldm verify`
   makes rows again.
+- `protocol.yaml`: how the figures below were computed, in full: `brainldm score --protocol protocol.yaml` scores other volumes alike.
 - `checksums.sha256`: check with `sha256sum -c checksums.sha256`, or everything with `brainldm verify`.
 - `{facts.name}.torrent`: to share the dataset, from a folder called `{facts.name}`.
 - `DATASHEET.md`: uses, limits, known failures. `CITATION.cff`, `datacite.json`, `croissant.json`: for programs.

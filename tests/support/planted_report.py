@@ -17,7 +17,7 @@ from brainldm.metrics import anatomy, audit, conditioning, fidelity, summary, ve
 
 CONFIG = parse(yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()))
 N, SEED = 40, 3
-LADDERS = ("ladder_ventricles_ml", "ladder_age_years", "beyond_ventricles_ml", "beyond_brain_ml")
+LADDERS = ("ladder_ventricles_ml", "ladder_brain_ml", "ladder_age_years", "beyond_ventricles_ml", "beyond_brain_ml")
 
 
 def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:

@@ -77,6 +77,7 @@ def make_results(results: Path, shards=SHARDS, **release) -> Path:
     for stage in ("pack", "release"):
         (results / f"{stage}.json").write_text(section_json(config, stage))
     (results / "report.json").write_text(json.dumps(REPORT))
+    (results / "protocol.yaml").write_text("protocol: 1\n")
     training = pd.DataFrame({"participant_id": ["ukb-1000012", "ukb-1000027"], "sex": ["F", "M"], "age_years": [61.3, 55.2]})
     training.assign(ventricles_ml=[30.2361, 22.5], brain_ml=[1598.7513, 1490.1]).to_csv(results / "covariates.tsv", sep="\t", index=False)
     return results
