@@ -23,6 +23,9 @@ REQUIRED = (
 )  # fmt: skip
 
 
+MODELS = ("autoencoder", "diffusion", "segmenter", "age")
+
+
 def snakemake(folder, *arguments):
     command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", ROOT / "Snakefile", "--directory", folder, "--cores", "2"]
     profile = ["--workflow-profile", ROOT / "workflow/profiles/default", "--configfile", folder / "config.yaml"]
@@ -166,7 +169,8 @@ def test_growth_adds_shards_and_runs_none_again(project):
 @pytest.mark.parametrize(
     ("edited", "touched", "untouched"),
     [
-        ("train_age={steps: 21}", {"train_age", "measure", "evaluate", "release", "report"}, {"generate", "train_autoencoder", "segment"}),
+        ("train_age={steps: 21}", {"train_age", "generate", "measure", "evaluate", "release"}, {"train_diffusion", "segment"}),
+        ("generate={attempts: 1}", {"generate", "measure", "evaluate", "release", "report"}, {"train_age", "request"}),
         ("generate={steps: 6}", {"generate", "measure", "evaluate"}, {"request", "train_diffusion"}),
         ("release={license: CC-BY-4.0}", {"release", "report"}, {"evaluate", "generate"}),
         ("device=cpu", set(), {"generate", "train_autoencoder"}),
@@ -184,12 +188,18 @@ def test_rows_are_the_same_in_other_shards(project, tmp_path):
     merged = tmp_path / "000000-000009.parquet"
     pd.concat(tables, ignore_index=True).to_parquet(merged, index=False)
     out = tmp_path / "000000-000009.json"
-    models = [f"--{name}={project / f'results/train_{name}/model.safetensors'}" for name in ("autoencoder", "diffusion")]
+    models = [f"--{name}={project / f'results/train_{name}/model.safetensors'}" for name in MODELS]
     command = ["generate", f"--section={project / 'results/configure/generate.json'}", f"--request={merged}", *models, f"--out={out}"]
     subprocess.run([sys.executable, "-m", "brainldm", *command], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    rows = {row["index"]: row["sha256"] for row in json.loads(out.read_text())["rows"]}
+    rows = {row["index"]: (row["sha256"], row["attempt"], row["rejected"]) for row in json.loads(out.read_text())["rows"]}
     shards = [json.loads(path.read_text()) for path in sorted((project / "results/generate").glob("*.json"))]
-    assert rows == {row["index"]: row["sha256"] for shard in shards for row in shard["rows"]}
+    assert rows == {row["index"]: (row["sha256"], row["attempt"], row["rejected"]) for shard in shards for row in shard["rows"]}
+    assert any(attempt for _, attempt, _ in rows.values()), "none was drawn again"
+    table = pd.read_parquet(project / "results/release/covariates.parquet")
+    assert table["attempt"].tolist() == [attempt for _, attempt, _ in rows.values()]
+    report = json.loads((project / "results/evaluate/report.json").read_text())
+    assert report["rejection_rate_n"] == len(table) + table["attempt"].sum()
+    assert report["rejection_rate"] == (table["attempt"].sum() + (~table["qc_pass"]).sum()) / report["rejection_rate_n"]
 
 
 def test_a_mistyped_key_is_one_clear_error(project, tmp_path):

@@ -5,7 +5,7 @@ from typing import Any
 
 from brainldm.core.config import Config, section_json
 from brainldm.core.reference import flat
-from brainldm.core.story import OPTIONAL, STORY
+from brainldm.core.story import JUDGES, OPTIONAL, STORY
 
 STAGES = STORY | OPTIONAL
 OUTSIDE = {  # settings that stand in no stage's section, or in another's -> the stages that they touch
@@ -39,7 +39,8 @@ def touched(old: dict[str, Any], new: dict[str, Any], names: list[str]) -> list[
     for prefix, stages in OUTSIDE.items():
         if any(name == prefix or name.startswith(f"{prefix}.") for name in names):
             direct |= set(stages)
+    judged = new["generate"]["section"]["attempts"] > 1
     for stage, (_, reads) in STAGES.items():
-        if direct & set(reads):
+        if direct & (set(reads) - (JUDGES if stage == "generate" and not judged else set())):
             direct.add(stage)
     return [stage for stage in STAGES if stage in direct]

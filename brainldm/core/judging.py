@@ -18,9 +18,15 @@ class Quality(Section):
 
     min_spread: float = Field(0.02, ge=0, description="standard deviation of intensities; below it the volume is empty")
     max_saturated: float = Field(0.01, ge=0, le=1, description="share of voxels above 1.2")
+    icv_ml: Pair = Field((1000.0, 2200.0), description="intracranial volume; outside lies no adult's, or half of one")
     brain_fraction: Pair = Field((0.5, 1.0), description="tissue over intracranial volume; outside lies no living brain")
     ventricles_fraction: Pair = Field((0.0, 0.25), description="ventricles over intracranial volume")
     sharpness: Pair | None = Field(None, description="rms Laplacian over standard deviation; depends on the grid, so null: not checked")
+    age_spread_years: float | None = Field(
+        None,
+        gt=0,
+        description="of the age model's answers to a volume slightly changed; above it is unsure; depends on it, so null: not checked",
+    )
 
 
 class Measure(Inference):

