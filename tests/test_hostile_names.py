@@ -23,6 +23,7 @@ from brainldm.formats.manifest import read_manifest
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = "a 'b\" $(touch pwned) `touch pwned` ;&|<>*?[!] ~ # %s \\ é\nend"
+BRACES = f"{HOSTILE} {{batch}} {{{{y}}}} {{"  # of folders and of scans; paths in the configuration must have none
 SLOW_WAIT_S = 3000
 
 
@@ -36,14 +37,14 @@ def configured(folder: Path, **edits: Any) -> Path:
     values = yaml.safe_load((ROOT / "tests/tiny/config.yaml").read_text())
     for section, edit in edits.items():
         values[section] = {**values[section], **edit} if isinstance(edit, dict) else edit
-    path = folder / f"{HOSTILE}.yaml"
+    path = folder / f"{folder.name}.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
 
 
 def test_every_path_of_the_configuration_reaches_its_stage_as_it_is(tmp_path: Path) -> None:
     """The shell commands of a dry run, run by bash with a `brainldm` that only says its arguments."""
-    folder = tmp_path / HOSTILE
+    folder = tmp_path / BRACES
     folder.mkdir()
     named = {name: f"in/{name} {HOSTILE}" for name in ("scans.tsv", "labels.tsv", "segmenter.h5", "features", "table.csv", "reference.npz")}
     (folder / "in").mkdir()
@@ -84,14 +85,14 @@ def spoken(folder: Path, command: str) -> list[str]:
 
 @pytest.mark.slow
 def test_the_pipeline_runs_in_such_a_folder_on_scans_so_named(tmp_path: Path) -> None:
-    folder = tmp_path / HOSTILE
+    folder = tmp_path / BRACES
     folder.mkdir()
     cohort = snakemake(folder, configured(folder), "results/cohort/manifest.tsv")
     assert cohort.returncode == 0, cohort.stdout[-2000:] + cohort.stderr[-3000:]
     (folder / f"in {HOSTILE}").mkdir()
     scans = read_manifest(folder / "results/cohort/manifest.tsv")
     table = pd.read_csv(folder / "results/cohort/manifest.tsv", sep="\t")
-    names = [f"{index} {HOSTILE.replace(chr(10), ' ')}.nii.gz" for index in range(len(scans))]  # a TSV has no line breaks in a cell
+    names = [f"{index} {BRACES.replace(chr(10), ' ')}.nii.gz" for index in range(len(scans))]  # a TSV has no line breaks in a cell
     for scan, name in zip(scans, names, strict=True):
         shutil.copy(scan.t1w, folder / f"in {HOSTILE}" / name)
     table.assign(t1w=names).to_csv(folder / f"in {HOSTILE}" / f"{HOSTILE}.tsv", sep="\t", index=False)

@@ -10,6 +10,7 @@ COMMANDS: dict[str, str] = {
     "sample": "Make a few volumes for one age, sex, ventricular and brain volume, with the packaged model or any other.",
     "bundle": "Import the published MONAI bundle's weights; export our models as a MONAI bundle.",
     "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",
+    "fetch_weights": "Fetch weights of others, SynthSeg's say, and check their hashes: for clusters whose nodes have no internet.",
     "get": "Get part of a release, from a folder or over HTTP, by a condition on its table.",
     "score": "Score somebody else's volumes, a folder and a table, with our protocol.",
     "verify": "Verify a release: files, hashes, table, headers; with the weights, make random rows of it again.",

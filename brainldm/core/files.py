@@ -60,7 +60,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = error.filename and not Path(str(error.filename)).name.startswith(".tmp")
+        named = error.filename and not Path(str(error.filename)).name.startswith((".tmp", ".fresh", ".stale"))
         raise DataError(
             f"{error.filename if named else path}: expected to write there, found that it fails ({error.strerror or error})"
         ) from None

@@ -5,7 +5,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-LabPath = Annotated[str, AfterValidator(os.path.expanduser)]
+
+def _lab_path(path: str) -> str:
+    if set("{}") & set(path):
+        raise ValueError("a path must have no { or }, which Snakemake takes for its wildcards; rename it or link to it")
+    return os.path.expanduser(path)
+
+
+LabPath = Annotated[str, AfterValidator(_lab_path)]
 
 
 class Section(BaseModel):

@@ -57,7 +57,7 @@ class TrainAutoencoder(Training):
     perceptual: Literal["segmenter", "squeeze", "medicalnet"] = Field(
         "segmenter", description="whose features are compared: our segmenter's, LPIPS' SqueezeNet on slices, or MedicalNet's"
     )
-    perceptual_weights: str | None = Field(None, description="file of weights; none for the segmenter, which is trained here")
+    perceptual_weights: LabPath | None = Field(None, description="file of weights; none for the segmenter, which is trained here")
     perceptual_slices: float = Field(0.25, gt=0, le=1, description="squeeze: share of the slices along each axis")
     perceptual_weight: float = Field(ge=0)
     adversarial_weight: float = Field(ge=0)

@@ -47,6 +47,10 @@ def read_manifest(path: Path) -> list[Entry]:
     if table.empty:
         raise DataError(f"{path}: expected a scan on line 2, found the end of the table")
     lines = [number for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1) if line.strip()]
+    if len(lines) - 1 != len(table):
+        raise DataError(
+            f"{path}: expected a line for each scan, found {len(lines) - 1} lines and {len(table)} scans; is a quotation mark left open?"
+        )
     table["where"] = [f"line {line}" for line in lines[1:]]  # the first is the header
     if faults := [*row_faults(table), *clashes(table)]:
         raise DataError(f"{path}: {listed(table, faults)}")

@@ -6,14 +6,13 @@ from typing import TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from brainldm.core.columns import MEASURED, PREVIEW, REQUESTED, STORED
 from brainldm.core.errors import DataError
 from brainldm.core.files import read_json
 from brainldm.formats.shards import Provenance
-from brainldm.formats.tables import arrow_schema
+from brainldm.formats.tables import arrow_schema, read_arrow
 
 PLAIN = arrow_schema((*REQUESTED, *MEASURED, *STORED))
 SCHEMA = arrow_schema((*REQUESTED, *MEASURED, *STORED, PREVIEW))
@@ -48,7 +47,7 @@ def read_rows(path: Path) -> pa.Table:
     """The table of the pack with the manifest `path`; DataError if there is none or it has other columns."""
     table = path.with_suffix(".parquet")
     try:
-        found = pq.read_table(table, page_checksum_verification=True)
+        found = read_arrow(table)
     except Exception as error:  # whatever a damaged file makes pyarrow raise
         raise DataError(f"{table}: expected the pack's table, found none or a damaged one ({error})") from None
     if not found.schema.equals(SCHEMA, check_metadata=False):

@@ -11,8 +11,8 @@ COLUMNS = ("s", "cpu_time", "max_rss")
 
 
 def chapter(folder: Path) -> str:
-    """The table of results/benchmarks; nothing where there are no benchmarks, as after a stage that was called by hand."""
-    rows = [line for stage in STORY if (line := _line(stage, list(_jobs(folder / stage))))]
+    """The table of results/benchmarks, less the report's own, which would make the next report another; nothing without benchmarks."""
+    rows = [line for stage in STORY if stage != "report" and (line := _line(stage, list(_jobs(folder / stage))))]
     note = "Of the last time that each job ran; a job of a second or two may be too short to be measured."
     table = html.table(("stage", "jobs", "hours in all", "longest (s)", "CPU hours", "most memory (GB)"), rows)
     return html.section("What did it cost?", table, html.paragraph(note)) if rows else ""

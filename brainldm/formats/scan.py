@@ -166,7 +166,7 @@ def _check_geometry(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> N
 def _voxels(path: Path, image: Image) -> np.ndarray:
     try:
         volume = np.asarray(image.dataobj)
-    except (OSError, ValueError, OverflowError) as error:
+    except (OSError, ValueError, TypeError, OverflowError) as error:  # numpy's, of a buffer that is too short, is a TypeError
         raise ScanError(f"{path}: expected {image.shape} voxels of {image.get_data_dtype()}, found fewer ({error})") from None
     if volume.dtype.kind not in "iufb":
         raise ScanError(f"{path}: expected one real number a voxel, found {volume.dtype}")

@@ -156,7 +156,10 @@ def read_manifest(path: Path) -> Manifest:
     manifest = cast(Manifest, read_json(path))
     if not _has_keys(manifest, Manifest) or not all(_has_keys(row, Row) for row in manifest["rows"]):
         raise DataError(f"{path}: expected a shard's manifest with {', '.join(Manifest.__annotations__)}, found another JSON file")
-    found, expected = [row["index"] for row in manifest["rows"]], list(shard_rows(manifest["shard"]))
+    try:
+        found, expected = [row["index"] for row in manifest["rows"]], list(shard_rows(manifest["shard"]))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     if found != expected:
         raise DataError(f"{path}: expected the {len(expected)} rows of shard {manifest['shard']} in order, found {found}")
     if not _has_keys(manifest["provenance"], Provenance):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from brainldm.core.columns import Column
 from brainldm.core.errors import DataError
@@ -19,6 +20,8 @@ def read_tsv(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """
     try:
         frame = pd.read_csv(path, sep="\t", na_values=["n/a", ""], keep_default_na=False)
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas takes cells beyond the header's for names of rows
+            raise ValueError("lines have more cells than the header")
     except OSError as error:
         raise DataError(f"{path}: expected a TSV table, found none ({error.strerror})") from None
     except ValueError as error:
@@ -39,7 +42,7 @@ def tsv_text(frame: pd.DataFrame) -> str:
 def read_parquet(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """Read a Parquet table; DataError if there is none, it is damaged, or it lacks one of `columns`."""
     try:
-        frame = pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
+        frame = read_arrow(path).to_pandas(use_threads=False)
     except Exception as error:  # whatever a damaged file makes pyarrow and pandas raise
         raise DataError(f"{path}: expected a Parquet table, found none or a damaged one ({error})") from None
     return _checked(path, frame, columns)
@@ -53,6 +56,12 @@ def read_rows(paths: Iterable[Path], columns: Iterable[str], indices: list[int])
     if missing:
         raise DataError(f"{', '.join(map(str, paths))}: expected the rows of all shards, found none for {missing[:10]}")
     return table.loc[indices]
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """Read a Parquet table in this thread alone: where memory is short and none can be started, pyarrow's own would wait for ever."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read(use_threads=False)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame, schema: pa.Schema | None = None) -> None:

@@ -6,6 +6,7 @@ and save). The group of a nested model lists the arrays of all its layers.
 
 import io
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,16 @@ OTHERS = {  # how the layers of SynthSeg's other networks begin
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 HDF5 = b"\x89HDF\r\n\x1a\n"
 PROBE_BYTES = 2**31  # no file of this kind is larger
-DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)  # what h5py raises where a file is damaged
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    MemoryError,
+    OverflowError,
+    AttributeError,
+)  # what h5py raises where a file is damaged
 Layers = dict[str, dict[str, np.ndarray]]
 
 
@@ -81,12 +91,28 @@ class Weights:
 
 def read(path: Path) -> Weights:
     """The weights of a SynthSeg 1.0 or 2.0 file; DataError for another kind of file, or one that is damaged or cut off."""
+    if path.is_file() and _is_endless(path.read_bytes()):
+        raise _refusal(path, FIRST_LAYER, "weights that can be read", "a damaged HDF5 file (a heap without end)")
     try:
         handle = h5py.File(path, "r")
     except OSError as error:
         raise _unopened(path, str(error)) from None
     with handle:
         return Weights(path, _read_layers(handle, path, path.stat().st_size))
+
+
+def _is_endless(content: bytes) -> bool:
+    """Whether a global heap has an object that takes no room: HDF5 2.0 would look for the one behind it for ever."""
+    for found in re.finditer(rb"GCOL\x01", content):
+        size, *_ = struct.unpack_from("<Q", content.ljust(found.start() + 16, b"\0"), found.start() + 8)
+        place, end = found.start() + 16, min(found.start() + size, len(content))
+        while place + 16 <= end:
+            index, length = struct.unpack_from("<H6xQ", content, place)
+            needed = (16 + (length + 7) // 8 * 8 if index else length) % 2**64
+            if not needed:
+                return True
+            place += needed
+    return False
 
 
 def _levels(groups: dict[str, str | None]) -> int:
@@ -162,14 +188,17 @@ def _unopened(path: Path, reason: str) -> DataError:
 
 
 def _first_lost(path: Path, content: bytes, whole: int) -> DataError:
-    """Of a file that is cut off, the layer from which on nothing can be read: the rest is taken for zeros and read as far as it goes."""
+    """Of a file that is cut off, the first layer that is lost: the rest is taken for zeros and read as far as it goes."""
     cut = f"the file truncated to {len(content)} of {whole} bytes: nothing can be read from this layer on"
     try:
-        with h5py.File(io.BytesIO(content.ljust(whole, b"\0")), "r") as handle:
+        padded = content.ljust(whole, b"\0")
+        if _is_endless(padded):
+            raise OSError("a heap without end")
+        with h5py.File(io.BytesIO(padded), "r") as handle:
             _read_layers(handle, path, len(content), cut)
     except DataError as error:
         return error
-    except OSError:
+    except DAMAGE:
         return _refusal(path, FIRST_LAYER, "weights that can be read", cut)
     return _refusal(path, LAST_LAYER, f"a file of {whole} bytes", f"it truncated to {len(content)}, behind this layer")
 

@@ -7,6 +7,7 @@ ends with the same weights as one that ran through.
 import hashlib
 import logging
 import math
+import mmap
 import os
 import signal
 import time
@@ -225,8 +226,19 @@ def _keep(path: Path, made_from: str, parts: Mapping[str, HasState], log: Log, d
     try:
         with atomic(path) as temporary:
             torch.save({"made_from": made_from, "step": done, "seconds": seconds, "log": log.state_dict(), "parts": states}, temporary)
+            digest = bytes.fromhex(sha256(temporary))
+            with temporary.open(
+                "ab"
+            ) as handle:  # torch does not look at the checksums that it writes; what lies behind does not trouble it
+                handle.write(digest)
     except RuntimeError as error:
         raise DataError(f"{path}: expected to write there, found that it fails ({error})") from None
+
+
+def _is_sealed(path: Path) -> bool:
+    """Whether a file ends with the SHA-256 of what stands before."""
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as whole:
+        return hashlib.sha256(whole[:-32]).digest() == content[-32:]
 
 
 def _resume(path: Path, made_from: str, parts: Mapping[str, HasState], log: Log) -> tuple[int, float]:
@@ -234,6 +246,8 @@ def _resume(path: Path, made_from: str, parts: Mapping[str, HasState], log: Log)
     if not path.exists():
         return 0, 0.0
     try:
+        if not _is_sealed(path):
+            raise ValueError("it is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes torch raise, the training can start anew
         logging.warning("%s cannot be read and is passed over (%s)", path, error)

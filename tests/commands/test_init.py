@@ -53,5 +53,5 @@ def test_a_preset_that_is_none_leaves_no_folder(tmp_path):
 
 
 def test_the_package_holds_links_and_no_copies():
-    assert {path.name for path in WORKFLOW.iterdir()} == {"Snakefile", "config.yaml", "workflow", "envs"}
+    assert {path.name for path in WORKFLOW.iterdir()} == {"Snakefile", "config.yaml", "workflow", "envs", "data_manifest"}
     assert all(path.is_symlink() and path.resolve() == ROOT / path.name for path in WORKFLOW.iterdir())

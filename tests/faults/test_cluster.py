@@ -1,5 +1,6 @@
 """Faults of a cluster, on a real SLURM: its controller and its node are killed, jobs are cancelled, pre-empted and out of time."""
 
+import shutil
 import signal
 import subprocess
 import time
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import slurm_cluster
-from injection import ROOT, WAIT_S, command, start_anew, written
+from injection import ROOT, WAIT_S, command, released, start_anew
 
 pytestmark = pytest.mark.slow
+TARGET = "results/release/checksums.sha256"
 PROFILE = ROOT / "workflow/profiles/slurm-generic"
 
 
@@ -89,12 +91,34 @@ def hang(folder: Path, environment: dict[str, str], job: str) -> None:
     subprocess.run(["kill", "-STOP", str(worker(job))], check=True)
 
 
+def break_node(folder: Path, environment: dict[str, str], job: str) -> None:
+    """The job returns to the queue and is sent to a node that cannot start it; SLURM holds the job and puts the node aside."""
+    (folder / "broken").touch()
+    ask(environment, "scontrol", "requeue", job)
+    end = time.monotonic() + WAIT_S
+    while not slurm_cluster.drained(environment):
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    (folder / "broken").unlink()
+
+
+def attended(environment: dict[str, str], snakemake: subprocess.Popen[str]) -> int:
+    """Wait for Snakemake's end; an administrator takes back the node that SLURM has put aside."""
+    end = time.monotonic() + WAIT_S
+    while snakemake.poll() is None and time.monotonic() < end:
+        if slurm_cluster.drained(environment):
+            slurm_cluster.resume(environment)
+        time.sleep(1)
+    return snakemake.wait(1)
+
+
 FAULTS: list[tuple[str, str, Callable[[Path, dict[str, str], str], None]]] = [
     ("scancel", "measure", cancel),
     ("scancel", "pack", cancel),
     ("slurmctld killed, back after 10 s", "pack", kill_controller),
     ("job requeued by SLURM", "generate", preempt),
     ("node lost (slurmd and job killed)", "pack", kill_node),
+    ("node broken (its prolog fails)", "pack", break_node),
     ("SLURM's time limit, of a job that hangs", "pack", hang),
 ]
 
@@ -105,14 +129,16 @@ def test_snakemake_goes_on_by_itself(kind, stage, fault, slurm, reference, ledge
     reference.copy(tmp_path)
     job = draw.choice(reference.of(stage))
     start_anew(tmp_path, job)
+    shutil.rmtree(tmp_path / "results/release")  # else Snakemake would not ask for what it is made of
     known = set(ask(environment, "squeue", "-h", "-t", "all", "-o", "%i").split())
     with ledger.injection(kind, f"{stage} on SLURM") as told, (tmp_path / "said").open("w") as said:
-        words = command(tmp_path, job.outputs[0], profile=PROFILE)
+        words = command(tmp_path, "--max-threads", "1", "--", job.outputs[0], TARGET, profile=PROFILE)  # as the reference
         running = subprocess.Popen(words, env=environment, stdout=said, stderr=said, text=True)
         try:
             fault(folder, environment, running_job(environment, known, running))
-            assert running.wait(WAIT_S) == 0, (tmp_path / "said").read_text()[-3000:]
+            assert attended(environment, running) == 0, (tmp_path / "said").read_text()[-3000:]
         finally:
             running.kill()
-        assert written(tmp_path, job) == reference.written[stage]
-        told.append("the same call goes on by itself: same bytes")
+        reference.check(tmp_path, job)
+        assert released(tmp_path) == reference.release
+        told.append("the same call goes on by itself: the same release")

@@ -3,10 +3,11 @@
 import os
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
-from injection import Job, again, run, signalled, start_anew
+from injection import Job, again, run, start, start_anew, wait
 from ledger import Reference, refused
 
 from brainldm.core.requeue import REQUEUE
@@ -102,8 +103,25 @@ WORK = [
     ("journal of a scan", "preprocess", "results/preprocess/*/*.json"),
     ("state of a training", "train_diffusion", "results/train_diffusion/state.pt"),
     ("state of a training", "train_autoencoder", "results/train_autoencoder/state.pt"),
-    ("finished latents", "encode", "results/encode/moments/*.safetensors"),
+    ("state of a training", "train_segmenter", "results/train_segmenter/state.pt"),
 ]
+
+
+def left_by(folder: Path, job: Job, pattern: str, seconds: float) -> list[Path]:
+    """Files that a job leaves which is told to end as soon as there is one of them, or else after some seconds; none if it was faster."""
+    start_anew(folder, job)
+    pid, end = start(folder, job), time.monotonic() + seconds
+    own = Path(job.outputs[0]).parent.name if job.stage == "preprocess" else ""
+
+    def found() -> list[Path]:
+        return [path for path in sorted(folder.glob(pattern)) if path.parent.name == own or not own]
+
+    while not found() and time.monotonic() < end:
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGTERM)
+    ended = wait(folder, pid)
+    assert ended.status in (0, REQUEUE, -signal.SIGTERM), ended.text[-2000:]
+    return found() if ended.status else []
 
 
 @pytest.mark.parametrize("how", ["truncated", "flipped bit"])
@@ -114,18 +132,10 @@ def test_what_an_interrupted_job_kept_is_damaged(how, what, stage, pattern, refe
     job = draw.choice(reference.of(stage))
     with ledger.injection(f"{what}: {how}", f"{stage}, told to end half-way") as told:
         for attempt in range(30):
-            start_anew(tmp_path, job)
-            ended = signalled(tmp_path, job, signal.SIGTERM, draw.uniform(0.3, 0.95) * reference.seconds[job.name] * 0.95**attempt)
-            kept = [
-                path
-                for path in sorted(tmp_path.glob(pattern))
-                if Path(job.outputs[0]).stem in str(path) or path.parent.name in job.outputs[0]
-            ]
-            kept = kept or (sorted(tmp_path.glob(pattern)) if stage == "encode" else [])
-            if ended and ended.status == REQUEUE and kept:
+            if kept := left_by(tmp_path, job, pattern, draw.uniform(0.3, 0.95) * reference.seconds[job.name] * 0.95**attempt):
                 break
         else:
-            pytest.skip("it was never caught half-way")
+            raise AssertionError("it was never caught half-way")
         damage(draw.choice(kept), how, draw)
         again(tmp_path, job)
         reference.check(tmp_path, job)

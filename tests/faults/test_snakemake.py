@@ -17,9 +17,9 @@ TARGET = "results/release/checksums.sha256"
 DAY_S = 86_400
 
 
-def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def begin(folder: Path, *targets: str) -> subprocess.Popen[str]:
     """Start Snakemake up to the release."""
-    words = command(folder, "--cores", "1", *arguments, TARGET)
+    words = command(folder, "--cores", "1", *targets, TARGET)
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -38,28 +38,34 @@ def job_in(folder: Path, stage: str, parent: subprocess.Popen[str]) -> int:
     raise AssertionError(f"no {stage} was started: {parent.communicate(timeout=WAIT_S)[0][-3000:]}")
 
 
-def finish(folder: Path, reference: Reference) -> None:
+def finish(folder: Path, reference: Reference, *targets: str) -> None:
     """The same command again, and the release compared."""
-    done = snakemake(folder, TARGET)
+    done = snakemake(folder, *targets, TARGET)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert differing(released(folder), reference.release) == []
 
 
-def missing(folder: Path, reference: Reference, stage: str, draw: random.Random) -> None:
-    """Remove what a random job of the stage has written."""
-    start_anew(folder, draw.choice(reference.of(stage)))
+def missing(folder: Path, reference: Reference, stage: str, draw: random.Random) -> str:
+    """Remove the release and what a random job of the stage has written: its first output, which is to be asked for.
+
+    Snakemake does not miss a file by itself where what was made of it is there.
+    """
+    job = draw.choice(reference.of(stage))
+    start_anew(folder, job)
+    shutil.rmtree(folder / "results/release", ignore_errors=True)
+    return job.outputs[0]
 
 
 @pytest.mark.parametrize("stage", ["pack", "measure", "release"])
 def test_a_job_is_killed(stage, reference: Reference, ledger: Ledger, draw, tmp_path: Path) -> None:
     reference.copy(tmp_path)
-    missing(tmp_path, reference, stage, draw)
-    with ledger.injection("SIGKILL of a job under Snakemake", stage) as told, begin(tmp_path) as running:
+    target = missing(tmp_path, reference, stage, draw)
+    with ledger.injection("SIGKILL of a job under Snakemake", stage) as told, begin(tmp_path, target) as running:
         hit = job_in(tmp_path, stage, running)
-        time.sleep(draw.uniform(0, 3))
+        time.sleep(draw.uniform(0, 1.5))  # its imports take longer
         os.kill(hit, signal.SIGKILL)
         assert running.wait(WAIT_S) != 0
-        finish(tmp_path, reference)
+        finish(tmp_path, reference, target)
         told.append("again: the same release")
 
 
@@ -70,7 +76,7 @@ def test_snakemake_is_killed(how, reference, ledger, draw, tmp_path) -> None:
     missing(tmp_path, reference, "pack", draw)
     with ledger.injection(f"{how.name} of Snakemake", "pack") as told, begin(tmp_path) as running:
         job_in(tmp_path, "pack", running)
-        time.sleep(draw.uniform(0, 3))
+        time.sleep(draw.uniform(0, 1.5))  # its imports take longer
         running.send_signal(how)
         running.wait(WAIT_S)
         if any((tmp_path / ".snakemake/locks").iterdir()):
@@ -116,12 +122,19 @@ def test_two_workers_of_one_shard(reference, ledger, draw, tmp_path) -> None:
 
 @pytest.mark.parametrize(("stage", "days"), [("measure", 1), ("pack", -1), ("evaluate", -400)])
 def test_clocks_disagree(stage, days, reference, ledger, draw, tmp_path) -> None:
-    """Files of a stage from a machine whose clock is wrong; Snakemake may run more than it must, and the release stays the same."""
+    """Files of a stage from a machine whose clock is wrong; Snakemake refuses those from tomorrow, and may run more than it must."""
     reference.copy(tmp_path)
     with ledger.injection(f"clock {'ahead' if days > 0 else 'behind'} by {abs(days)} day(s)", stage) as told:
         for path in (tmp_path / "results" / stage).rglob("*"):
             os.utime(path, (time.time() + days * DAY_S,) * 2)
         missing(tmp_path, reference, "pack", draw)
+        if days > 0:
+            refusal = snakemake(tmp_path, TARGET)
+            assert refusal.returncode != 0
+            assert "clock skew" in refusal.stdout + refusal.stderr
+            for path in (tmp_path / "results" / stage).rglob("*"):
+                path.touch()
+            told.append("refused by Snakemake; touched")
         finish(tmp_path, reference)
         told.append("the same release")
 
@@ -166,5 +179,6 @@ def test_a_file_that_is_gone_is_made_again(reference, ledger, draw, tmp_path) ->
     reference.copy(tmp_path)
     with ledger.injection("a stage's folder was deleted", "pack") as told:
         shutil.rmtree(tmp_path / "results/pack")
+        shutil.rmtree(tmp_path / "results/release")
         finish(tmp_path, reference)
         told.append("the same release")

@@ -8,7 +8,11 @@ HEAD = "s\th:m:s\tmax_rss\tcpu_time\n"
 
 
 def test_jobs_are_summed_by_stage(tmp_path: Path) -> None:
-    for stage, jobs in {"pack": ["7200\t2:00:00\t1000\t360"], "generate": ["3600\t1:00:00\t4000\t3600", "1\t0:00:01\t-\tNA"]}.items():
+    for stage, jobs in {
+        "report": ["9\t0:00:09\t9\t9"],
+        "pack": ["7200\t2:00:00\t1000\t360"],
+        "generate": ["3600\t1:00:00\t4000\t3600", "1\t0:00:01\t-\tNA"],
+    }.items():
         (tmp_path / stage).mkdir()
         for number, job in enumerate(jobs):
             (tmp_path / stage / f"{number}.tsv").write_text(f"{HEAD}{job}\n")

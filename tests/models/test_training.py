@@ -80,13 +80,17 @@ def test_a_killed_training_goes_on_and_ends_as_one_that_ran_through(tmp_path: Pa
     assert not (tmp_path / "killed/state.pt").exists()
 
 
-@pytest.mark.parametrize("damage", ["other settings", "truncated"])
+@pytest.mark.parametrize("damage", ["other settings", "truncated", "flipped bit"])
 def test_a_state_of_other_settings_or_a_damaged_one_is_not_taken_up(tmp_path: Path, damage: str) -> None:
     with pytest.raises(Killed):
         fit(tmp_path, killed_at=155)
     state = tmp_path / "state.pt"
     if damage == "truncated":
         state.write_bytes(state.read_bytes()[:500])
+    if damage == "flipped bit":
+        content = bytearray(state.read_bytes())
+        content[len(content) // 2] ^= 4
+        state.write_bytes(content)
     with pytest.raises(Killed):  # step 100 lies before the saved state: it is met only by a training that starts anew
         fit(tmp_path, killed_at=100, settings="b" if damage == "other settings" else "a")
 

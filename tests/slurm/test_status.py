@@ -75,3 +75,16 @@ def test_while_the_controller_is_away_jobs_are_running(cluster: dict[str, str], 
     finally:
         slurm_cluster.start(slurm_folder, cluster, "slurmctld")
     wait_for(cluster, job, "success\n")
+
+
+def test_a_job_that_a_broken_node_has_stranded_is_cancelled_and_has_failed(cluster: dict[str, str], slurm_folder: Path) -> None:
+    """SLURM holds it and puts the node aside; without this Snakemake would wait for ever."""
+    (slurm_folder / "broken").touch()
+    try:
+        job = submit(cluster, "true", "--requeue")
+        wait_for(cluster, job, "failed\n")
+        wait_for_state(cluster, job, "CANCELLED")
+    finally:
+        (slurm_folder / "broken").unlink()
+        slurm_cluster.resume(cluster)
+    wait_for(cluster, submit(cluster, "true"), "success\n")

@@ -29,7 +29,7 @@ from brainldm.core.story import STORY
 for _stage in STORY:
     importlib.import_module(f"brainldm.stages.{_stage}")  # once, and not in every job
 ROOT = Path(__file__).parents[2]
-WAIT_S = 600
+WAIT_S = 300
 # What holds times of day or durations, or is no result.
 VOLATILE = re.compile(r"log\.csv|state\.pt|.*\.lock|events\.out.*|\.(tmp|fresh|stale).*")
 
@@ -87,6 +87,7 @@ def start(folder: Path, job: Job, memory_mb: int | None = None) -> int:
     """Start a job in `folder`, with at most `memory_mb` more of address space than the process has at its start; its process id."""
     sys.stdout.flush()
     sys.stderr.flush()
+    (folder / "said").write_bytes(b"")  # a job may be killed before it has opened it
     pid = os.fork()
     if pid == 0:
         _be(folder, job, memory_mb)

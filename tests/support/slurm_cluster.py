@@ -25,6 +25,7 @@ AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
+Prolog={folder}/prolog
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
@@ -71,6 +72,8 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     folder.chmod(0o755)
     ports = {"controller_port": _free_port(), "node_port": _free_port()}
     (folder / "slurm.conf").write_text(CONF.format(host=_host(), user=getpass.getuser(), folder=folder, **ports))
+    (folder / "prolog").write_text(f"#!/bin/sh\n[ ! -e '{folder}/broken' ]\n")  # a node is broken while there is such a file
+    (folder / "prolog").chmod(0o755)
     (folder / "gres.conf").write_text("".join(f"Name=gpu Type=fake File=/dev/{name}\n" for name in ("null", "zero")))  # they stand for GPUs
     environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{_add_srun(folder)}:{SEARCHED}"}
     try:
@@ -90,6 +93,17 @@ def start(folder: Path, environment: dict[str, str], daemon: str) -> None:
     conf = ["-f", str(folder / "slurm.conf")]
     name = ["-N", _host()] if daemon == "slurmd" else []
     subprocess.run([daemon, *conf, *name], env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def drained(environment: dict[str, str]) -> bool:
+    """Whether SLURM has put the node aside."""
+    found = subprocess.run(["sinfo", "-h", "-p", "cpu", "-o", "%T"], env=environment, capture_output=True, text=True, timeout=60)
+    return "drain" in found.stdout
+
+
+def resume(environment: dict[str, str]) -> None:
+    """Take the node back, as an administrator does who has mended it."""
+    subprocess.run(["scontrol", "update", f"NodeName={_host()}", "State=RESUME"], env=environment, check=True, timeout=60)
 
 
 def stop(folder: Path, daemon: str, how: int = signal.SIGTERM) -> None:
