@@ -69,6 +69,7 @@ def definitions(shape: tuple[int, int, int]) -> dict[str, Any]:
             "planted": {"noise": audit.NOISE, "shift_mm": audit.SHIFT_MM, "gain": audit.GAIN},
         },
         "qc_pass_fraction": {"definition": "share of volumes that pass the rules of `measure.quality`"},
+        "rejection_rate": {"definition": "share of draws that fail them, redrawn or kept; interval: Clopper and Pearson (1934)"},
         "verdicts": {rule.name: f"{rule.figure} {rule.sense} its limit" for rule in verdicts.RULES},
     }
     return dict(json.loads(json.dumps(found)))
