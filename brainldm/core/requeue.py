@@ -11,8 +11,18 @@ REQUEUE = 75  # EX_TEMPFAIL: what was finished is kept, start it again
 @contextmanager
 def requeued() -> Iterator[None]:
     """SIGTERM raises SystemExit(REQUEUE) in the main thread, wherever it is: for work that leaves nothing half-written at any moment."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(REQUEUE))
+    told = []
+
+    def end(*_: object) -> None:
+        told.append(True)
+        sys.exit(REQUEUE)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except Exception:
+        if told:  # a library has made an error of its own of it: of a sound file one that cannot be read, say
+            sys.exit(REQUEUE)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)

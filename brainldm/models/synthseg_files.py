@@ -26,7 +26,7 @@ OTHERS = {  # how the layers of SynthSeg's other networks begin
 }
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 HDF5 = b"\x89HDF\r\n\x1a\n"
-PROBE_BYTES = 2**31  # no file of this kind is larger
+PROBE_BYTES = 2**28  # no file of this kind is larger: SynthSeg 2.0 has 53 MB
 DAMAGE = (
     OSError,
     RuntimeError,
