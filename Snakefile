@@ -41,6 +41,9 @@ LABEL_MAPS = CONFIG.train_segmenter.label_maps or "results/cohort/labels.tsv"
 SEGMENTER = CONFIG.segmenter or "results/train_segmenter/model.safetensors"
 SHARDS = shard_names(CONFIG.request.n_rows, CONFIG.request.rows_per_shard)
 TABLE_SHARDS = shard_names(CONFIG.paper_table.n_volumes, CONFIG.request.rows_per_shard)
+FIRST_SHARDS = SHARDS[: -(-CONFIG.utility.n_synthetic // CONFIG.request.rows_per_shard)]
+TRAINED_ON = {"real": [], "synthetic": FIRST_SHARDS, "both": FIRST_SHARDS}
+REPEATS = range(CONFIG.utility.repeats)
 
 
 folder.check_results(Path())
@@ -55,6 +58,8 @@ wildcard_constraints:
     shard=SHARD_PATTERN,
     baseline="lsgan|vaegan",
     sampler="ddpm|ddim",
+    training="real|synthetic|both",
+    repeat=r"\d+",
 
 
 localrules:
@@ -87,3 +92,4 @@ include: "workflow/rules/release.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/train_baseline.smk"
 include: "workflow/rules/paper_table.smk"
+include: "workflow/rules/utility.smk"

@@ -71,6 +71,7 @@ def make(folder: Path, shards: list[str], grid: Grid) -> None:
     axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in grid.shape), indexing="ij")
     ball = (sum(axis**2 for axis in axes) < 0.8) * 0.5
     (folder / "report.json").write_text('{"audit": "no copies found"}')
+    (folder / "protocol.yaml").write_text("protocol: 1\n")
     (folder / "covariates.tsv").write_text("participant_id\tsex\tage_years\tventricles_ml\tbrain_ml\nsomeone\tF\t50.5\t20.5\t1400.5\n")
     for stage in ("request", "generate", "measure"):
         (folder / stage).mkdir()

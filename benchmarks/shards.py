@@ -24,7 +24,7 @@ def run(folder: Path, n_rows: int, per_shard: int, batch_size: int) -> list[Path
     """The manifests of the shards, generated after a tiny training on the embedded population."""
     values = yaml.safe_load((ROOT / "tests/tiny/config.yaml").read_text())
     values["request"] |= {"n_rows": n_rows, "rows_per_shard": per_shard}
-    values["generate"] |= {"batch_size": batch_size}
+    values["generate"] |= {"batch_size": batch_size, "attempts": 1}
     (folder / "config.yaml").write_text(yaml.safe_dump(values))
     manifests = [f"results/generate/{shard}.json" for shard in shard_names(n_rows, per_shard)]
     command = ["snakemake", *manifests, "--snakefile", ROOT / "Snakefile", "--configfile", folder / "config.yaml", "--directory", folder]

@@ -1,6 +1,7 @@
 """What measures volumes, real or synthetic: the ruler, the age model, and the checks of quality, together on one device."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from brainldm.core.files import sha256
 from brainldm.core.grid import Grid
 from brainldm.core.judging import Quality
 from brainldm.core.labels import columns_mm3, summary_ml
-from brainldm.formats.nifti import encode_volume, quantise, read_volume, write_bytes
+from brainldm.formats.nifti import SLOPE, encode_volume, quantise, read_volume, write_bytes
 from brainldm.formats.scan import read_scan
 from brainldm.imaging.placing import place
 from brainldm.metrics.quality import quality
@@ -36,15 +37,22 @@ class Instruments(NamedTuple):
         """A row for each of images [N,1,I,J,K]: volumes in mL, age, sharpness, whether it passes the rules; SynthSeg's columns in mm3."""
         tensor = torch.from_numpy(images).to(self.device)
         label_ml = self.ruler.segment(tensor).label_ml
-        measured = pd.DataFrame({**summary_ml(label_ml), "age_predicted_years": self.age.predict(tensor), "sharpness": sharpness(images)})
+        ages = self.age.answers(tensor)
+        years = {"age_predicted_years": ages[0], "age_spread_years": ages.std(0)}
+        measured = pd.DataFrame({**summary_ml(label_ml), **years, "sharpness": sharpness(images)})
         return pd.concat([measured, quality(images, measured, rules), pd.DataFrame(columns_mm3(label_ml))], axis=1)
 
 
 def load(segmenter_model: Path, age_model: Path, grid: Grid, fabric: Fabric) -> Instruments:
     """Both models; DataError if one cannot be read."""
     years = fabric.setup_module(age.load(age_model))
-    years.mark_forward_method("predict")
+    years.mark_forward_method("answers")
     return Instruments(ruler.load(segmenter_model, grid, fabric), years, fabric.device)  # type: ignore[arg-type]
+
+
+def judge(tools: Instruments, rules: Quality) -> Callable[[np.ndarray], list[str]]:
+    """Voxels int16 [N,I,J,K] as files hold them -> what is wrong with each, "" if nothing."""
+    return lambda counts: tools.measure(np.ascontiguousarray(counts * np.float32(SLOPE))[:, None], rules)["qc_reason"].tolist()
 
 
 def on_grid(path: Path, grid: Grid, options: Preprocess, seed: int, keep: Path) -> Path:

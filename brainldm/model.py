@@ -63,13 +63,14 @@ class Model:
         n: int = 1,
         seed: int = 0,
         index: int = 0,
+        attempt: int = 0,
     ) -> list[nib.Nifti1Image]:
         """`n` brains of those covariates that differ in their noise; `get_fdata()` gives intensities in about [0, 1].
 
-        `seed` and `index` (row of the first) key the noise. DataError for another sex or a number that is not finite.
+        `seed`, `index` (row of the first) and `attempt` key the noise. DataError for another sex or a number that is not finite.
         """
         table = request(n, seed, index, age_years=age_years, sex=sex, ventricles_ml=ventricles_ml, brain_ml=brain_ml)
-        return [nib.Nifti1Image.from_bytes(gzip.decompress(made.content)) for made in self.make(table)]
+        return [nib.Nifti1Image.from_bytes(gzip.decompress(made.content)) for made in self.make(table.assign(attempt=attempt))]
 
     def make(self, table: pd.DataFrame) -> Iterator[Made]:
         """The rows of a `request`, one by one."""

@@ -10,9 +10,9 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from brainldm import measuring
+from brainldm import measuring, protocol
 from brainldm.core import covariates
-from brainldm.core.config import Given, read_section
+from brainldm.core.config import Given
 from brainldm.core.files import read_json
 from brainldm.core.judging import Evaluate, Measure
 from brainldm.core.labels import ICV, NAMES
@@ -22,6 +22,7 @@ from brainldm.metrics.diversity import diversity
 from brainldm.metrics.summary import Entries
 from brainldm.models import age, panel
 from brainldm.models.training import make_fabric
+from brainldm.protocol import Protocol
 
 OF_THE_RUN = (
     "age_",
@@ -33,23 +34,40 @@ Read = Callable[[range | np.ndarray], np.ndarray]
 
 
 class Bench(NamedTuple):
-    """What scores: the settings of a run, its models, what turns images into features [N,D], and the features' name."""
+    """What scores: settings of a run or a protocol, models, what turns images into features [N,D], and the features' name."""
 
     given: Given
     options: Evaluate
     rules: Measure
+    placing: Given
     tools: measuring.Instruments
     embed: Callable[[torch.Tensor], np.ndarray]
     features: str
 
 
-def bench(models: Path, segmenter: Path | None, device: str) -> Bench:
-    """The models and settings that a run left in its results, on a device, or another segmenter; DataError for what is not there."""
-    given, years = read_section(models / "configure/evaluate.json", "evaluate"), models / "train_age/model.safetensors"
-    options, fabric = given.own(Evaluate), make_fabric(device, given.precision, given.seed)
-    tools = measuring.load(segmenter or models / "train_segmenter/model.safetensors", years, given.grid, fabric)
+def bench(models: Path, segmenter: Path | None, features: Path | None, frozen: Protocol | None, device: str) -> Bench:
+    """The models and settings that a run left in its results, on a device, or others; DataError for what is not there.
+
+    Settings are those of a protocol where there is one; ConfigError for weights that are not.
+    """
+    told = frozen.settings if frozen else protocol.settings(models)
+    given, years, ruler = (
+        told["evaluate"],
+        models / "train_age/model.safetensors",
+        segmenter or models / "train_segmenter/model.safetensors",
+    )
+    options = given.own(Evaluate)
+    if frozen:
+        protocol.check(frozen, "age", years)
+        protocol.check(frozen, "segmenter", ruler)
+    if features:
+        options = options.model_copy(update={"features": str(features)})
+    if frozen and (features or "features" in frozen.files):
+        protocol.check(frozen, "features", Path(options.features))
+    fabric = make_fabric(device, given.precision, given.seed)
+    tools = measuring.load(ruler, years, given.grid, fabric)
     embed, name = panel.embedding(options.features, age.load(years).to(fabric.device), years, fabric.device)
-    return Bench(given, options, read_section(models / "configure/measure.json", "measure").own(Measure), tools, embed, name)
+    return Bench(given, options, told["measure"].own(Measure), told["preprocess"], tools, embed, name)
 
 
 @torch.inference_mode()
@@ -72,7 +90,7 @@ def alone(bench: Bench, rows: pd.DataFrame, measured: pd.DataFrame, read: Read) 
             entries |= summary.obedience(name, unit, rows[asked], measured[found.removeprefix("measured_")], *drawn)
     return {
         **entries,
-        **diversity(read, len(rows), bench.options.ssim_pairs, *drawn, bench.tools.device),
+        **diversity(read, len(rows), bench.options.ssim_pairs, *drawn, bench.tools.device, sample=bench.options.ssim_sample),
         **summary.means_of({"sharpness": measured["sharpness"].to_numpy()}, *drawn),
         **summary.entry("qc_pass_fraction", measured["qc_pass"].mean(), len(rows)),
     }
@@ -88,7 +106,7 @@ def beside_scans(bench: Bench, path: Path, rows: pd.DataFrame, measured: pd.Data
     )
     return {
         **fidelity.fidelity(others, features, bench.given.seed),
-        **diversity(real.batch, len(real), bench.options.ssim_pairs, *drawn, bench.tools.device, kind="real"),
+        **diversity(real.batch, len(real), bench.options.ssim_pairs, *drawn, bench.tools.device, "real", bench.options.ssim_sample),
         **summary.means_of({"sharpness_real": theirs["sharpness"].to_numpy()[held_out]}, *drawn),
         **summary.obedience(
             "age", "years", real.table["age_years"][held_out], theirs["age_predicted_years"][held_out], *drawn, kind="real"

@@ -31,10 +31,11 @@ def results(tmp_path_factory) -> Path:
     for shard in SHARDS:
         make_shard(folder, shard)
         identity = {"index": shard_rows(shard), "participant_id": [participant_id(index) for index in shard_rows(shard)]}
-        volumes = {"ventricles_ml": 30.0, "brain_ml": 1300.0, "icv_ml": 1500.0, "age_predicted_years": 60.0}
+        volumes = {"ventricles_ml": 30.0, "brain_ml": 1300.0, "icv_ml": 1500.0, "age_predicted_years": 60.0, "age_spread_years": 1.0}
         write_parquet(folder / f"measure/{shard}.parquet", pd.DataFrame({**identity, **volumes, "qc_pass": True, "qc_reason": ""}))
         pack.main(sections["pack"], *(folder / f"{stage}/{shard}.{end}" for stage, end in STAGES), folder / f"pack/{shard}.json")
     write_json(folder / "report.json", {"audit": "no copies found"})
+    (folder / "protocol.yaml").write_text("protocol: 1\n")
     training = {"participant_id": ["someone"], "sex": ["F"], "age_years": [50.1], "ventricles_ml": [20.2], "brain_ml": [1400.3]}
     write_tsv(folder / "covariates.tsv", pd.DataFrame(training))
     given = json.loads(sections["release"].read_text())

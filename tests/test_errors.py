@@ -188,7 +188,7 @@ CASES: dict[str, tuple[Case, str]] = {
     "no held-out scans": (project(split="train"), "no scan is in the split test; choose another --held-out of `brainldm manifest`"),
     "one sex": (project(sex="F"), "sex is the same for all training scans: no model can be conditioned on it; add scans of others"),
     "constant covariate": (just(lambda: ranges_of(np.ones((3, 4)), "covariates.tsv")), VARIES),
-    "another version": (other_version, "results/format.json: expected results of format 1, as brainldm 0.1.0 writes them, found format 99"),
+    "another version": (other_version, "results/format.json: expected results of format 2, as brainldm 0.1.0 writes them, found format 99"),
     "ages in days": (
         manifest(age_years=18262),
         "age_years: expected a number of years, found '18262'; if these are days, divide by 365.25",

@@ -17,6 +17,7 @@ BLOCKS = [
     for page in sorted(GUIDE.glob("[0-9]-*.md"))
     for place, (kind, text) in enumerate(re.findall(r"^```sh(.*)\n((?:.*\n)*?)```$", page.read_text(), re.MULTILINE))
 ]
+SLURM = find_spec("snakemake_executor_plugin_cluster_generic")
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
@@ -31,17 +32,32 @@ def run(folder: Path, *command: str) -> str:
     return result.stdout
 
 
+@pytest.fixture(scope="module")
+def blocks_to(folder):
+    """Run a block after those before it that have not run; before one that is not slow, the slow ones are left out."""
+    done = set()
+
+    def go(last: int) -> None:
+        for place, (_, _, kind, text) in enumerate(BLOCKS[: last + 1]):
+            if place in done or (kind == "slow" and BLOCKS[last][2] != "slow") or (kind == "slurm" and not SLURM):
+                continue
+            run(folder, "bash", "-euc", text)
+            done.add(place)
+
+    return go
+
+
 @pytest.mark.parametrize(
-    ("kind", "text"),
+    "place",
     [
-        pytest.param(kind, text, id=f"{page} {place}", marks=[pytest.mark.slow] if kind == "slow" else [])
-        for page, place, kind, text in BLOCKS
+        pytest.param(place, id=f"{page} {number}", marks=[pytest.mark.slow] if kind == "slow" else [])
+        for place, (page, number, kind, _) in enumerate(BLOCKS)
     ],
 )
-def test_a_block_of_commands_runs(folder, kind, text):
-    if kind == "slurm" and not find_spec("snakemake_executor_plugin_cluster_generic"):
+def test_a_block_of_commands_runs(blocks_to, place):
+    if BLOCKS[place][2] == "slurm" and not SLURM:
         pytest.skip("brainldm[slurm] is not installed")
-    run(folder, "bash", "-euc", text)
+    blocks_to(place)
 
 
 def test_the_notebook_runs(folder):
@@ -49,10 +65,12 @@ def test_the_notebook_runs(folder):
 
 
 @pytest.mark.slow
-def test_score_gives_a_run_its_own_figures(folder):
+def test_score_gives_a_run_its_own_figures(folder, blocks_to):
     """Two ways to one number: the stage `evaluate`, and `score` on the release as if somebody else had made it."""
+    blocks_to(max(place for place, block in enumerate(BLOCKS) if block[2] == "slow"))
     release = "first/results/release"
-    run(folder, "brainldm", "score", release, "--table", f"{release}/covariates.parquet", "--models", "first/results", "--out", "own")
+    options = {"table": f"{release}/covariates.parquet", "protocol": f"{release}/protocol.yaml", "models": "first/results", "out": "own"}
+    run(folder, "brainldm", "score", release, *(word for name, value in options.items() for word in (f"--{name}", value)))
     scored, report = (json.loads((folder / path).read_text()) for path in ("own/score.json", "first/results/evaluate/report.json"))
     for name in ("ventricles_r", "brain_bias_ml", "age_r", "age_r_real", "fid", "kid_real", "ms_ssim", "g4r_ssim_real", "sharpness"):
         assert scored[name] == pytest.approx(report[name], rel=1e-4), name  # a release rounds what was asked for

@@ -23,6 +23,9 @@ REQUIRED = (
 )  # fmt: skip
 
 
+MODELS = ("autoencoder", "diffusion", "segmenter", "age")
+
+
 def snakemake(folder, *arguments):
     command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", ROOT / "Snakefile", "--directory", folder, "--cores", "2"]
     profile = ["--workflow-profile", ROOT / "workflow/profiles/default", "--configfile", folder / "config.yaml"]
@@ -31,7 +34,7 @@ def snakemake(folder, *arguments):
 
 def jobs(folder, *arguments):
     """The jobs that a dry run plans, by rule."""
-    result = snakemake(folder, "--dry-run", "--quiet", "host", *arguments)
+    result = snakemake(folder, *arguments, "--dry-run", "--quiet", "host")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.split("Job stats:")[-1].splitlines() if "Job stats:" in result.stdout else []
     counts = {words[0]: int(words[1]) for line in lines if len(words := line.split()) == 2 and words[1].isdigit()}
@@ -104,6 +107,54 @@ def test_training_scans_are_measured_for_every_subject(project):
     assert (covariates[["ventricles_ml", "brain_ml", "icv_ml"]] > 0).all(axis=None)
 
 
+def test_the_release_scored_by_its_protocol_has_the_figures_of_its_evaluation(project, tmp_path):
+    release, report = project / "results/release", json.loads((project / "results/evaluate/report.json").read_text())
+    options = {
+        "table": release / "covariates.parquet",
+        "protocol": release / "protocol.yaml",
+        "models": project / "results",
+        "out": tmp_path,
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "brainldm",
+        "score",
+        release,
+        *(word for name, value in options.items() for word in (f"--{name}", value)),
+    ]
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    scored = json.loads((tmp_path / "score.json").read_text())
+    for name in (
+        "ventricles_r",
+        "brain_bias_ml",
+        "age_mae_years",
+        "age_r_real",
+        "fid",
+        "fid_real",
+        "kid",
+        "ms_ssim",
+        "g4r_ssim_real",
+        "sharpness",
+    ):
+        assert scored[name] == pytest.approx(report[name], rel=1e-4, abs=1e-6), name  # a release rounds what was asked for
+        assert scored[f"{name}_n"] == report[f"{name}_n"], name
+
+
+@pytest.mark.slow
+def test_what_the_volumes_are_good_for_is_told_when_it_is_asked_for(project):
+    result = snakemake(project, "utility")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+    rows = json.loads((project / "results/utility/table.json").read_text())["rows"]
+    assert {name: (row["n_synthetic"], row["n_trainings"]) for name, row in rows.items()} == {
+        "real": (0, 2),
+        "synthetic": (8, 2),
+        "both": (8, 2),
+    }
+    assert jobs(project, "all", "utility") == {}
+
+
 def test_a_second_run_does_nothing(project):
     assert jobs(project) == {}
 
@@ -118,7 +169,8 @@ def test_growth_adds_shards_and_runs_none_again(project):
 @pytest.mark.parametrize(
     ("edited", "touched", "untouched"),
     [
-        ("train_age={steps: 21}", {"train_age", "measure", "evaluate", "release", "report"}, {"generate", "train_autoencoder", "segment"}),
+        ("train_age={steps: 21}", {"train_age", "generate", "measure", "evaluate", "release"}, {"train_diffusion", "segment"}),
+        ("generate={attempts: 1}", {"generate", "measure", "evaluate", "release", "report"}, {"train_age", "request"}),
         ("generate={steps: 6}", {"generate", "measure", "evaluate"}, {"request", "train_diffusion"}),
         ("release={license: CC-BY-4.0}", {"release", "report"}, {"evaluate", "generate"}),
         ("device=cpu", set(), {"generate", "train_autoencoder"}),
@@ -136,12 +188,18 @@ def test_rows_are_the_same_in_other_shards(project, tmp_path):
     merged = tmp_path / "000000-000009.parquet"
     pd.concat(tables, ignore_index=True).to_parquet(merged, index=False)
     out = tmp_path / "000000-000009.json"
-    models = [f"--{name}={project / f'results/train_{name}/model.safetensors'}" for name in ("autoencoder", "diffusion")]
+    models = [f"--{name}={project / f'results/train_{name}/model.safetensors'}" for name in MODELS]
     command = ["generate", f"--section={project / 'results/configure/generate.json'}", f"--request={merged}", *models, f"--out={out}"]
     subprocess.run([sys.executable, "-m", "brainldm", *command], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    rows = {row["index"]: row["sha256"] for row in json.loads(out.read_text())["rows"]}
+    rows = {row["index"]: (row["sha256"], row["attempt"], row["rejected"]) for row in json.loads(out.read_text())["rows"]}
     shards = [json.loads(path.read_text()) for path in sorted((project / "results/generate").glob("*.json"))]
-    assert rows == {row["index"]: row["sha256"] for shard in shards for row in shard["rows"]}
+    assert rows == {row["index"]: (row["sha256"], row["attempt"], row["rejected"]) for shard in shards for row in shard["rows"]}
+    assert any(attempt for _, attempt, _ in rows.values()), "none was drawn again"
+    table = pd.read_parquet(project / "results/release/covariates.parquet")
+    assert table["attempt"].tolist() == [attempt for _, attempt, _ in rows.values()]
+    report = json.loads((project / "results/evaluate/report.json").read_text())
+    assert report["rejection_rate_n"] == len(table) + table["attempt"].sum()
+    assert report["rejection_rate"] == (table["attempt"].sum() + (~table["qc_pass"]).sum()) / report["rejection_rate_n"]
 
 
 def test_a_mistyped_key_is_one_clear_error(project, tmp_path):

@@ -105,11 +105,13 @@ EDITS = [
     ("train_autoencoder", "kl_weight", 1e-7, {"train_autoencoder", "encode", *AFTER_DIFFUSION}),
     ("encode", "batch_size", 8, {"encode", *AFTER_DIFFUSION}),
     ("train_diffusion", "ema_decay", 0.99, AFTER_DIFFUSION),
-    ("train_age", "steps", 21, {"train_age", *AFTER_MEASURE}),
+    ("train_age", "steps", 21, {"train_age", *AFTER_GENERATE}),  # it judges what is generated
     ("request", "jitter", 0.2, {"request", *AFTER_GENERATE}),
     ("request", "n_rows", 6, {"request", *AFTER_GENERATE}),  # the last shard is another, of fewer rows
     ("generate", "guidance", 1.5, AFTER_GENERATE),
+    ("generate", "attempts", 3, AFTER_GENERATE),
     ("measure", "batch_size", 8, AFTER_MEASURE),
+    ("measure", "quality", {"min_spread": 0.03}, AFTER_GENERATE),
     ("pack", "piece_length", 65536, {"pack", "release", "report"}),
     ("evaluate", "bootstrap", 50, {"evaluate", "release", "report"}),
     ("release", "license", "CC-BY-4.0", {"release", "report"}),

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from brainldm.core.changes import differences, sections, touched
+from brainldm.core.changes import STAGES, differences, sections, touched
 from brainldm.core.config import Config
 from brainldm.core.files import read_json, write_text
 from brainldm.core.project import CONFIG, WORKFLOW
 from brainldm.core.reference import flat, page
-from brainldm.core.story import STORY
+from brainldm.core.story import OPTIONAL, STORY
 from brainldm.formats.settings import read_config
 
 app = typer.Typer()
@@ -52,12 +52,14 @@ def diff(
         before = read_config(other)
         old, found = sections(before), differences(before, config)
     else:
-        old = {stage: read_json(path) for stage in STORY if (path := results / f"configure/{stage}.json").is_file()}
+        old = {stage: read_json(path) for stage in STAGES if (path := results / f"configure/{stage}.json").is_file()}
         found = _of_sections(old, new)
     for name, (was, becomes) in found.items():
         typer.echo(f"{name}: {json.dumps(was)} -> {json.dumps(becomes)}")
-    again = [stage for stage in touched(old, new, list(found)) if other is not None or stage in old]
-    typer.echo(f"runs again: {', '.join(again) or 'nothing'}")
+    again, known = touched(old, new, list(found)), STORY if other is not None else old
+    typer.echo(f"runs again: {', '.join(stage for stage in again if stage in known) or 'nothing'}")
+    if other is not None and (optional := [stage for stage in again if stage in OPTIONAL]):
+        typer.echo(f"and where they were asked for: {', '.join(optional)}")
     if other is None:
         typer.echo(f"not recorded in {results}, so not compared: source, segmenter, request.n_rows, request.rows_per_shard")
     elif "request.n_rows" in found and "request" not in again:

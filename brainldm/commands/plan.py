@@ -16,7 +16,7 @@ from brainldm.core import disk_space, grid_fit
 from brainldm.core.config import Config
 from brainldm.core.errors import ConfigError
 from brainldm.core.findings import Finding, warning
-from brainldm.core.projection import Projection, check_measuring, jobs, volume_seconds
+from brainldm.core.projection import Projection, check_measuring, jobs, optional_jobs, volume_seconds
 from brainldm.core.rows import count_scans, shard_names
 from brainldm.formats.findings_table import show, show_plan
 from brainldm.formats.nifti import encode_volume, quantise
@@ -57,6 +57,7 @@ def main(
     plan = Projection(asked.request.n_rows, len(shard_names(asked.request.n_rows, asked.request.rows_per_shard)), devices, volume_s)
     checks += [check_measuring(plan, asked.segmenter or "the project's own segmenter"), *([_idleness(share)] if threads else [])]
     told = {"device": name, "threads": threads, "devices": devices, **_summary(plan, timings, threads), "jobs": jobs(asked, n_scans)}
+    told["optional_jobs"] = optional_jobs(asked)
     told["disk_bytes"] = {folder: n_bytes for folder, n_bytes in disk.items() if n_scans is not None or folder not in OF_SCANS}
     if as_json:
         typer.echo(json.dumps({**told, "checks": [check._asdict() for check in checks]}, indent=2))

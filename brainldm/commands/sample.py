@@ -34,6 +34,7 @@ def main(
     n: Annotated[int, typer.Option("--number", "-n", help="volumes, which differ in their noise", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="of the noise", min=0)] = 0,
     index: Annotated[int, typer.Option(help="row that the first volume is: with the seed, the key of its noise", min=0)] = 0,
+    attempt: Annotated[int, typer.Option(help="draw of the rows: of a row that was drawn again, as its table says", min=0)] = 0,
     model: Annotated[Path | None, typer.Option(help="results/ of a run, or an imported bundle; the packaged model by default")] = None,
     autoencoder_model: Annotated[Path | None, typer.Option("--autoencoder", help="checkpoint, instead of --model")] = None,
     diffusion_model: Annotated[Path | None, typer.Option("--diffusion", help="checkpoint, instead of --model")] = None,
@@ -44,7 +45,7 @@ def main(
     """The bytes are those of the row that `generate` makes of the same seed, index, covariates, weights, settings and batch size."""
     made_by = load(_files(model, autoencoder_model, diffusion_model), device=device, steps=steps, batch_size=batch_size)
     given, denoiser = made_by.given.model_copy(update={"seed": seed}), made_by.networks.diffusion
-    table = request(n, seed, index, age_years=age, sex=sex, ventricles_ml=ventricles_ml, brain_ml=brain_ml)
+    table = request(n, seed, index, age_years=age, sex=sex, ventricles_ml=ventricles_ml, brain_ml=brain_ml).assign(attempt=attempt)
     for warning in denoiser.ranges.beyond(covariate_array(table, "the covariates asked for")[0]):
         logging.warning(warning)
     table["file"] = [f"{who}_T1w.nii.gz" for who in table["participant_id"]]

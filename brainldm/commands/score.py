@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from brainldm import measuring, scoring
-from brainldm.core.config import Given, Preprocess, read_section
+from brainldm import measuring, protocol, scoring
+from brainldm.core.config import Given, Preprocess
 from brainldm.core.errors import DataError
 from brainldm.core.files import write_json
 from brainldm.formats import evaluation, foreign
@@ -35,6 +35,8 @@ def main(
     table: Annotated[Path | None, typer.Option(help="what was asked for: path or participant_id, and any of the covariates")] = None,
     models: Annotated[Path, typer.Option(help="results/ of a finished run: its models measure; the packaged ones by default")] = PACKAGED,
     segmenter: Annotated[Path | None, typer.Option(help="what measures volumes instead: SynthSeg weights (.h5), mri_synthseg")] = None,
+    protocol_file: Annotated[Path | None, typer.Option("--protocol", help="protocol.yaml of a dataset: its settings, its weights")] = None,
+    weights: Annotated[Path | None, typer.Option("--features", help="MedicalNet's weights, for FID by its features")] = None,
     reference: Annotated[Path | None, typer.Option(help="reference.npz of another set, for a FID against it")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
@@ -42,8 +44,12 @@ def main(
     rows = foreign.volumes_of(folder, table)
     if len(rows) < FEWEST:
         raise DataError(f"{folder}: expected at least {FEWEST} volumes, found {len(rows)}")
-    bench, real = scoring.bench(models, segmenter, device), models / "covariates/covariates.tsv"
-    rows["path"] = _placed(rows["path"].tolist(), read_section(models / "configure/preprocess.json", "preprocess"), out / "volumes")
+    frozen, real = protocol.read(protocol_file) if protocol_file else None, models / "covariates/covariates.tsv"
+    against = reference or models / "evaluate/reference.npz"
+    if frozen:
+        protocol.check(frozen, "reference", against)
+    bench = scoring.bench(models, segmenter, weights, frozen, device)
+    rows["path"] = _placed(rows["path"].tolist(), bench.placing, out / "volumes")
 
     def read(places: range | np.ndarray) -> np.ndarray:
         return np.stack([read_volume(rows["path"][place], bench.given.grid) for place in places])[:, None]
@@ -52,7 +58,7 @@ def main(
     report: Entries = {"n": len(rows), "fid_features": bench.features, **scoring.alone(bench, rows, measured, read)}
     report |= scoring.beside_scans(bench, real, rows, measured, features) if real.exists() else scoring.beside_figures(models)
     if reference or not real.exists():
-        moments = evaluation.read_reference(reference or models / "evaluate/reference.npz", bench.features)
+        moments = evaluation.read_reference(against, bench.features)
         report |= fidelity.against_reference(moments, features, bench.given.seed)
     report["verdicts"] = {name: row for name, row in verdicts(report).items() if row["limit"] is not None}
     evaluation.write_reference(out / "reference.npz", *frechet.moments(features), bench.features)

@@ -5,13 +5,16 @@ from typing import Any
 
 from brainldm.core.config import Config, section_json
 from brainldm.core.reference import flat
-from brainldm.core.story import STORY
+from brainldm.core.story import JUDGES, OPTIONAL, STORY
 
-OUTSIDE = {  # settings of the workflow that stand in no stage's section -> the stages that they touch
+STAGES = STORY | OPTIONAL
+OUTSIDE = {  # settings that stand in no stage's section, or in another's -> the stages that they touch
     "source": ("preprocess",),
     "segmenter": ("segment",),
     "request.rows_per_shard": ("request",),
     "request.n_rows": ("evaluate", "release", "report"),
+    "evaluate": ("paper_table", "utility"),
+    "generate": ("paper_table",),
 }
 
 
@@ -24,7 +27,7 @@ def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
 
 def sections(config: Config) -> dict[str, Any]:
     """What every stage is told."""
-    return {stage: json.loads(section_json(config, stage)) for stage in STORY}
+    return {stage: json.loads(section_json(config, stage)) for stage in STAGES}
 
 
 def touched(old: dict[str, Any], new: dict[str, Any], names: list[str]) -> list[str]:
@@ -32,11 +35,12 @@ def touched(old: dict[str, Any], new: dict[str, Any], names: list[str]) -> list[
 
     `old` may lack stages, which have not run; `names` are the settings that differ.
     """
-    direct = {stage for stage in STORY if stage in old and old[stage] != new[stage]}
+    direct = {stage for stage in STAGES if stage in old and old[stage] != new[stage]}
     for prefix, stages in OUTSIDE.items():
         if any(name == prefix or name.startswith(f"{prefix}.") for name in names):
             direct |= set(stages)
-    for stage, (_, reads) in STORY.items():
-        if direct & set(reads):
+    judged = new["generate"]["section"]["attempts"] > 1
+    for stage, (_, reads) in STAGES.items():
+        if direct & (set(reads) - (JUDGES if stage == "generate" and not judged else set())):
             direct.add(stage)
-    return [stage for stage in STORY if stage in direct]
+    return [stage for stage in STAGES if stage in direct]

@@ -28,7 +28,7 @@ class Column(NamedTuple):
 REQUESTED = (
     Column("index", "int64", "row of the dataset, counted from 0"),
     Column("participant_id", "string", "synthetic participant: nobody was scanned"),
-    Column("seed", "int64", "seed of the dataset; the noise of a row is keyed by (seed, noise_index)"),
+    Column("seed", "int64", "seed of the dataset; the noise of a row is keyed by (seed, noise_index, attempt)"),
     Column("age_years", "float32", "requested age", "year"),
     Column("sex", "string", "requested sex", levels=SEXES),
     Column("ventricles_ml", "float32", "requested volume of the lateral ventricles, not normalised for head size", "mL"),
@@ -37,7 +37,12 @@ REQUESTED = (
     Column("support_distance", "float32", "distance to the nearest training participant of that sex; up to 1 is in support", REACH),
     Column("design", "string", "how the requested covariates were drawn", levels=DESIGNS),
     Column("cell", "string", "cell of the design that the row was drawn for"),
-    Column("noise_index", "int64", "with the seed, key of the noise that the row starts from; a paired design's rows share it"),
+    Column("noise_index", "int64", "with seed and attempt, key of the noise that the row starts from; a paired design's rows share it"),
+)
+
+DRAWN = (
+    Column("attempt", "int64", "which draw of the row this is: how many before it failed the automatic quality control"),
+    Column("rejected", "string", "why earlier draws failed, each after a |"),
 )
 
 MEASURED = (
@@ -45,11 +50,13 @@ MEASURED = (
     Column("measured_brain_ml", "float32", "grey and white matter as segmented, normalised for head size", "mL"),
     Column("measured_icv_ml", "float32", "intracranial volume as segmented", "mL"),
     Column("age_predicted_years", "float32", "age predicted from the synthetic volume", "year"),
+    Column("age_spread_years", "float32", "spread of that prediction when the volume is slightly changed", "year"),
     Column("qc_pass", "bool", "whether the volume passed the automatic quality control", levels=YES_NO),
     Column("qc_reason", "string", "why it did not pass"),
 )
 
 STORED = (
+    *DRAWN,
     Column("path", "string", "the volume, relative to the dataset as it is unpacked"),
     Column("shard", "string", "shard that generated it: first and last row"),
     Column("tar_offset", "int64", "where the volume's file begins in shards/<shard>.tar; none where volumes lie as files", "byte"),

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
-from brainldm.core.judging import Evaluate, Inference, Measure, PaperTable
+from brainldm.core.judging import Evaluate, Inference, Measure, PaperTable, Quality, Utility
 from brainldm.core.publication import Pack, Release
 from brainldm.core.requests import Request, RequestDesign
 from brainldm.core.section import LabPath, Section
@@ -144,6 +144,9 @@ class Generate(Sampling):
 
     batch_size: int = Field(gt=0, description="of the U-Net; the decoder takes as many volumes at a time as a bounded memory holds")
     compile: bool = Field(False, description="torch.compile, for a GPU: a minute or so at the start of every shard; no gain on a CPU")
+    attempts: int = Field(
+        1, gt=0, description="draws of a row at most: what fails measure.quality is drawn again, the last kept; 1: none, as in the paper"
+    )
 
 
 class Config(Section):
@@ -172,8 +175,15 @@ class Config(Section):
     measure: Measure
     evaluate: Evaluate
     paper_table: PaperTable
+    utility: Utility
     pack: Pack
     release: Release
+
+    @model_validator(mode="after")
+    def _pairs_stay_together(self) -> Self:
+        if self.request.design == "paired" and self.generate.attempts > 1:
+            raise ValueError("request.design is 'paired', and a row drawn again would leave its group's noise: set generate.attempts to 1")
+        return self
 
 
 def parse(values: dict[str, Any], name: str = "config") -> Config:
@@ -205,12 +215,15 @@ AS_PUBLISHED = {"generate_ddpm": ("ddpm", None), "generate_ddim": ("ddim", 50)} 
 
 
 def _sampled(config: Config, sampler: str, steps: int | None) -> Config:
-    how = {"sampler": sampler, "steps": steps or config.train_diffusion.timesteps, "eta": 0.0, "guidance": 1.0}
+    how = {"sampler": sampler, "steps": steps or config.train_diffusion.timesteps, "eta": 0.0, "guidance": 1.0, "attempts": 1}
     return config.model_copy(update={"generate": config.generate.model_copy(update=how)})
 
 
 def section_json(config: Config, stage: str) -> str:
-    """What one stage is told: its own section, the seed and the grid, as JSON. An edit elsewhere leaves it unchanged."""
+    """What one stage is told: its own section, the seed and the grid, as JSON. An edit elsewhere leaves it unchanged.
+
+    Where rows are drawn again, `generate` is told the rules of `measure` too.
+    """
     if sampler := AS_PUBLISHED.get(stage):
         stage, config = "generate", _sampled(config, *sampler)
     own = getattr(config, stage, Section())
@@ -222,6 +235,8 @@ def section_json(config: Config, stage: str) -> str:
         "grid": config.grid.model_dump(mode="json"),
         "section": own.model_dump(mode="json", include=fields),
     }
+    if stage == "generate" and config.generate.attempts > 1:
+        values["quality"] = config.measure.quality.model_dump(mode="json")
     return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
@@ -235,6 +250,7 @@ class Given(BaseModel):
     precision: str
     grid: Grid
     section: dict[str, Any]
+    quality: Quality | None = None
 
     def own(self, kind: type[S]) -> S:
         """The stage's own section as `kind`."""

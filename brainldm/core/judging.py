@@ -18,9 +18,15 @@ class Quality(Section):
 
     min_spread: float = Field(0.02, ge=0, description="standard deviation of intensities; below it the volume is empty")
     max_saturated: float = Field(0.01, ge=0, le=1, description="share of voxels above 1.2")
+    icv_ml: Pair = Field((1000.0, 2200.0), description="intracranial volume; outside lies no adult's, or half of one")
     brain_fraction: Pair = Field((0.5, 1.0), description="tissue over intracranial volume; outside lies no living brain")
     ventricles_fraction: Pair = Field((0.0, 0.25), description="ventricles over intracranial volume")
     sharpness: Pair | None = Field(None, description="rms Laplacian over standard deviation; depends on the grid, so null: not checked")
+    age_spread_years: float | None = Field(
+        None,
+        gt=0,
+        description="of the age model's answers to a volume slightly changed; above it is unsure; depends on it, so null: not checked",
+    )
 
 
 class Measure(Inference):
@@ -43,6 +49,13 @@ class Evaluate(Section):
     copy_rate_limit: float = Field(
         0.05, gt=0.01, lt=1, description="copy rate, false alarms included, that the audit must exclude with 95 % confidence"
     )
+
+
+class Utility(Section):
+    """Age models trained on real scans, on synthetic volumes and on both, with the settings of train_age."""
+
+    n_synthetic: int = Field(gt=0, description="synthetic volumes to train on at most: the first of the run, in whole shards")
+    repeats: int = Field(gt=0, description="trainings on each set, from other weights and with other batches")
 
 
 class PaperTable(Section):

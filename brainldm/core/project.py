@@ -11,7 +11,7 @@ SNAKEFILE = WORKFLOW / "Snakefile"
 CONFIG = "config.yaml"
 MANIFEST = "scans.tsv"
 RESULTS = Path("results/format.json")
-FORMAT = 1  # of the files in results/; raised when a stage would misread those of an older version
+FORMAT = 2  # of the files in results/; raised when a stage would misread those of an older version
 OWN_SCANS = {  # in the demo's configuration, where scans are the user's own
     "kind: cohort  ": "kind: manifest",
     "manifest: null": f"manifest: {MANIFEST}",

@@ -3,11 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from brainldm.core.config import Config
+from brainldm.core.config import AS_PUBLISHED, Config
 from brainldm.core.findings import Finding, warning
 from brainldm.core.rows import batch_names, shard_names
-from brainldm.core.story import STORY
+from brainldm.core.story import BASELINES, STORY
 
+VIEWS = 5  # of a volume, by which the age model tells how unsure it is
 BY_BATCH, BY_SHARD = ("preprocess", "segment"), ("request", "generate", "measure", "pack")
 
 
@@ -44,13 +45,24 @@ class Projection:
 def volume_seconds(config: Config, work_s: dict[str, float], measure_s: float | None = None) -> dict[str, float]:
     """Seconds for one volume by stage, from those of its work: denoise (one evaluation), decode, write, segment, age.
 
-    `measure` is missing where segmenting was not timed, unless `measure_s` says what it takes.
+    Where volumes are judged, these are of one that passes at once: how many do not is not known. `measure` is missing where segmenting
+    was not timed, unless `measure_s` says what it takes.
     """
     evaluations = config.generate.steps * (1 if config.generate.guidance == 1 else 2)
-    found = {"generate": evaluations * work_s["denoise"] + work_s["decode"] + work_s["write"]}
-    if measure_s is not None:
-        return found | {"measure": measure_s}
-    return found | ({"measure": work_s["segment"] + work_s["age"]} if "segment" in work_s else {})
+    generate_s = evaluations * work_s["denoise"] + work_s["decode"] + work_s["write"]
+    if measure_s is None and "segment" in work_s:
+        measure_s = work_s["segment"] + VIEWS * work_s["age"]
+    if measure_s is None:
+        return {"generate": generate_s}
+    judged = {"generate (judging)": measure_s} if config.generate.attempts > 1 else {}
+    return {"generate": generate_s, **judged, "measure": measure_s}
+
+
+def optional_jobs(config: Config) -> dict[str, int]:
+    """Jobs that `snakemake paper_table` and `snakemake utility` add to a run, by stage."""
+    asked, table = (set(shard_names(n, config.request.rows_per_shard)) for n in (config.request.n_rows, config.paper_table.n_volumes))
+    rows = len(BASELINES) + len(AS_PUBLISHED)
+    return {"paper_table": 1 + len(BASELINES) + rows * len(table) + len(table - asked), "utility": 3 * config.utility.repeats}
 
 
 def jobs(config: Config, n_scans: int | None) -> dict[str, int]:

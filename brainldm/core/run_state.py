@@ -16,6 +16,7 @@ from brainldm.core.config import Config
 from brainldm.core.project import WORKFLOW
 from brainldm.core.projection import jobs as planned
 from brainldm.core.rows import batch_names, shard_names
+from brainldm.core.story import BASELINES, OPTIONAL
 
 STATES = ("done", "running", "interrupted", "failed", "missing")
 
@@ -40,11 +41,15 @@ class Progress(NamedTuple):
 
 
 def jobs(config: Config, n_scans: int | None, folder: Path) -> Iterator[Job]:
-    """Every job of a run in `folder`, in story order; those of batches only where the number of scans is known."""
+    """Every job of a run in `folder`, in story order: those of batches only where the number of scans is known.
+
+    Optional stages follow where they have been asked for.
+    """
     shards = shard_names(config.request.n_rows, config.request.rows_per_shard)
-    names = {"shard": shards, "batch": batch_names(n_scans or 0, config.preprocess.scans_per_batch)}
+    names = {"shard": shards, "batch": batch_names(n_scans or 0, config.preprocess.scans_per_batch), "baseline": BASELINES}
     begun, locked = _begun(folder), any((folder / ".snakemake/locks").glob("*"))
-    for stage in planned(config, n_scans):
+    asked_for = (stage for stage in OPTIONAL if (folder / "logs" / stage).exists())
+    for stage in (*planned(config, n_scans), *asked_for):
         patterns = _patterns(stage)
         if not config.release.sample:  # an output of the rule on this condition alone
             patterns["output"] = [text for text in patterns["output"] if not text.startswith("results/release-sample/")]
@@ -64,7 +69,7 @@ def _job(stage: str, name: str, paths: dict[str, list[Path]], begun: bool, locke
 
 
 def _patterns(stage: str) -> dict[str, list[str]]:
-    """The output, log and benchmark files of a stage's rule, with wildcards, relative to the project's folder."""
+    """The output, log and benchmark files of a stage's rule, the first of its file, with wildcards, relative to the project's folder."""
     text = (WORKFLOW / f"workflow/rules/{stage}.smk").read_text(encoding="utf-8")
     blocks = {kind: re.search(rf"\n    {kind}:\n((?:        .*\n)+)", text) for kind in ("output", "log", "benchmark")}
     return {kind: re.findall(r'"((?:results|logs)/[^"]+)"', found.group(1)) for kind, found in blocks.items() if found}

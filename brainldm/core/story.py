@@ -10,11 +10,16 @@ class Stage(NamedTuple):
     reads: tuple[str, ...]
 
 
-OPTIONAL: dict[str, Stage] = {  # `snakemake paper_table`
+BASELINES = ("lsgan", "vaegan")  # the paper's competitors, a training of train_baseline each
+JUDGES = {"train_segmenter", "train_age"}  # generate reads them where generate.attempts is above 1
+OPTIONAL: dict[str, Stage] = {  # `snakemake paper_table`, `snakemake utility`
     "train_baseline": Stage("Train LSGAN or VAE-GAN, the paper's competitors.", ("covariates",)),
     "paper_table": Stage(
         "Score LSGAN, VAE-GAN and two samplers as Table 1 of the paper does.",
         ("covariates", "request", "train_autoencoder", "train_diffusion", "train_age", "train_baseline"),
+    ),
+    "utility": Stage(
+        "Train the age model on synthetic volumes; test it on real scans.", ("covariates", "request", "generate", "train_age")
     ),
 }
 STORY: dict[str, Stage] = {
@@ -28,7 +33,10 @@ STORY: dict[str, Stage] = {
     "train_diffusion": Stage("Train the conditioned latent diffusion model.", ("covariates", "encode")),
     "train_age": Stage("Train the age model on real scans.", ("covariates",)),
     "request": Stage("Write the covariates of the volumes wanted.", ("covariates",)),
-    "generate": Stage("Generate one shard of volumes with DDIM.", ("request", "train_autoencoder", "train_diffusion")),
+    "generate": Stage(
+        "Generate one shard of volumes with DDIM; what fails the quality check is drawn again.",
+        ("request", "train_autoencoder", "train_diffusion", "train_segmenter", "train_age"),
+    ),
     "measure": Stage("Measure volumes and predict age of one shard.", ("generate", "train_segmenter", "train_age")),
     "evaluate": Stage(
         "Score the synthetic volumes beside the real ones.",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from brainldm.core.columns import MEASURED, REQUESTED, STORED, Column
+from brainldm.core.columns import DRAWN, MEASURED, REQUESTED, STORED, Column
 from brainldm.formats.facts import SYNTHETIC, Facts
 
 BIDS_VERSION = "1.10.1"
@@ -18,6 +18,7 @@ IGNORED = ".bidsignore"
 NOT_BIDS = """\
 covariates.parquet
 provenance.json
+protocol.yaml
 checksums.sha256
 *.torrent
 shards
@@ -42,7 +43,7 @@ def sidecar_path(volume: str) -> str:
 
 def records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The sidecar of every row: what was requested and measured, and the hash of the voxels; a missing value is None."""
-    columns = [*REQUESTED, *MEASURED, *(column for column in STORED if column.name == "voxel_sha256")]
+    columns = [*REQUESTED, *DRAWN, *MEASURED, *(column for column in STORED if column.name == "voxel_sha256")]
     for row in table[[column.name for column in columns]].itertuples(index=False):
         yield {column.name: _plain(value, column.kind) for column, value in zip(columns, row, strict=True)}
 

@@ -33,6 +33,7 @@ Models" (2022).
 - `covariates.parquet`: the same with seeds, shards, hashes and a small picture of each; units stand in the fields' metadata.
 - `provenance.json`: what made the volumes: settings, hashes of the weights, devices and versions. With the weights, `brainldm verify`
   makes rows again.
+- `protocol.yaml`: how the figures below were computed, in full: `brainldm score --protocol protocol.yaml` scores other volumes alike.
 - `checksums.sha256`: check with `sha256sum -c checksums.sha256`, or everything with `brainldm verify`.
 - `{facts.name}.torrent`: to share the dataset, from a folder called `{facts.name}`.
 - `DATASHEET.md`: uses, limits, known failures. `CITATION.cff`, `datacite.json`, `croissant.json`: for programs.
@@ -91,6 +92,9 @@ brainldm {facts.version}; the settings stand in `provenance.json`, the seed of e
 Meant for: developing and testing methods, teaching, pre-training. What is measured on it has to be shown again on scans of people.
 Not meant for: diagnosis, normative values, or any statement on a person or a population.
 
+## Quality control, and volumes drawn again
+{_selection(facts)}
+
 ## Known failures
 {failed or "- No volume failed the automatic quality control."}
 - The model draws rare anatomy and disease too seldom, and says nothing about what its training scans did not show.
@@ -105,6 +109,24 @@ What the evaluation found (`nearest_train_ratio`: distance to the nearest traini
 Data: {facts.own.license} ({facts.license_url}). Code that made it: Apache-2.0.
 Published by {", ".join(facts.own.authors)}; {facts.own.url or "no page of its own"}.
 """
+
+
+def _selection(facts: Facts) -> str:
+    """What the automatic quality control left out: a set without its rejects looks better than its generator."""
+    attempts, drawn = facts.table["attempt"], facts.provenance["section"].get("section", {}).get("attempts", 1)
+    redrawn = f"{(attempts > 0).sum()} of {len(attempts)} volumes were drawn again because earlier draws failed it (`attempt`, `rejected`)"
+    text = (
+        f"Draws allowed for a row: {drawn}. {redrawn}; what fails at the last is kept and flagged. No rule looks at what was requested.\n"
+    )
+    cells = [cell for cell in facts.report.get("tables", {}).get("coverage", []) if cell["n"]]
+    rows = "\n".join(
+        f"| {cell['sex']} | {cell['age_years']} | {cell['ventricles_ml']} | {cell['n']} | {cell['rejection_rate_n']} "
+        f"| {cell['rejection_rate']:.1%} ({' to '.join(f'{bound:.1%}' for bound in cell['rejection_rate_ci'])}) | {cell['kept_failed']} "
+        f"| {cell['ventricles_bias_ml']:+.1f} | {cell['ventricles_mae_ml']:.1f} |"
+        for cell in cells
+    )
+    header = "| sex | age, years | ventricles, mL | volumes | draws | rejected (95 %) | failed, kept | error, mL | absolute error, mL |"
+    return f"{text}\n{header}\n|{'---|' * 9}\n{rows}" if cells else text
 
 
 def licence(facts: Facts) -> str:

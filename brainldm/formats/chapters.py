@@ -43,22 +43,23 @@ HEADLINE = (
     ("kid", "kid_real", "KID", 4, "about 0, as real against real"),
     ("coverage", "coverage_real", "Coverage: real scans that have a synthetic one near", 3, "as real against real"),
     ("sharpness", "sharpness_real", "Sharpness: rms Laplacian over standard deviation", 3, "as real scans; lower is blurred"),
+    ("rejection_rate", None, "Draws that the quality check rejected", 3, "0: nothing was chosen; by stratum below"),
     ("copy_rate", "audit_false_alarms", "Copies of training scans; beside it false alarms", 3, "0; audit: {audit}"),
     ("autoencoder_psnr_db", None, "Autoencoder: PSNR of held-out reconstructions, dB", 1, "higher"),
     ("autoencoder_ms_ssim", None, "Autoencoder: MS-SSIM of held-out reconstructions with their originals", 4, "1"),
     ("autoencoder_ventricles_r", None, "Autoencoder: ventricles of reconstructions against originals, r", 3, "1"),
     ("segmenter_ventricles_r", None, "Segmenter: ventricles of held-out scans against the truth, r", 3, "1: the ruler is right"),
 )
-# prefix of its figures, requested column, measured column, unit in keys, label
 # key of a ladder, its name, unit, and what the paper's Fig. 4 shows at which min-max values
 FIGURE_4 = (
     ("beyond_ventricles_ml", "ventricles", "mL", {1.5: "enlarged", 1.9: "enlarged more", -0.5: "nearly none"}),
     ("beyond_brain_ml", "brain volume", "mL", {-0.1: "atrophy", -0.3: "more atrophy", -0.5: "most atrophy"}),
 )
+# prefix of its figures, requested column, measured column, unit in keys, label; the first two are the paper's Fig. 3
 SCATTERS = (
     ("ventricles", "ventricles_ml", "measured_ventricles_ml", "ml", "ventricular volume (mL)"),
-    ("brain", "brain_ml", "measured_brain_ml", "ml", "brain volume, normalised (mL)"),
     ("age", "age_years", "age_predicted_years", "years", "age (years)"),
+    ("brain", "brain_ml", "measured_brain_ml", "ml", "brain volume, normalised (mL)"),
 )
 GOOD_LADDER = {
     "ladder": "Good: the change lies where anatomy puts it, and the rest of the brain stays as it was.",

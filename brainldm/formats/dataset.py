@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -16,10 +16,11 @@ from brainldm.formats.shards import Row, read_member
 from brainldm.formats.tables import read_parquet
 
 COLUMNS = ("index", "seed", *NAMES)
+OF_ROWS: tuple[Literal["index", "attempt", "voxel_sha256"], ...] = ("index", "attempt", "voxel_sha256")
 
 
 class Dataset(NamedTuple):
-    """`table` has the columns index, seed, covariates, shard and voxel_sha256; `provenance` is that of `shard_set.provenance`."""
+    """`table` has the columns index, seed, attempt, covariates, shard and voxel_sha256; `provenance` is that of `shard_set.provenance`."""
 
     table: pd.DataFrame
     provenance: dict[str, Any]
@@ -58,7 +59,7 @@ def _results(folder: Path, paths: list[Path]) -> Dataset:
         row["index"]: (path, row) for path, found in zip(paths, manifests, strict=True) for row in found["rows"]
     }
     requested = pd.concat([read_parquet(folder / f"request/{path.stem}.parquet", COLUMNS) for path in paths]).drop_duplicates("index")
-    made = pd.DataFrame([{"index": index, "shard": path.stem, "voxel_sha256": row["voxel_sha256"]} for index, (path, row) in rows.items()])
+    made = pd.DataFrame([{"shard": path.stem, **{name: row[name] for name in OF_ROWS}} for path, row in rows.values()])
     return Dataset(
         requested.merge(made, on="index"),
         provenance(manifests),

@@ -13,7 +13,7 @@ from brainldm.core.files import atomic, read_json, write_json
 from brainldm.core.grid import Grid
 from brainldm.core.labels import ICV, NAMES
 from brainldm.formats.shard_set import ShardSet
-from brainldm.formats.tables import read_parquet, read_tsv, write_tsv
+from brainldm.formats.tables import read_parquet, read_rows, read_tsv, write_tsv
 from brainldm.formats.volumes import VolumeSet
 
 REQUESTED = ("index", "participant_id", "seed", "age_years", "sex", "ventricles_ml", "brain_ml", "in_support")
@@ -60,7 +60,9 @@ def gather(covariates: Path, requests: list[Path], shards: list[Path], measures:
     """All that is compared; DataError if a table lacks some of it."""
     real, synthetic = VolumeSet(covariates, grid, keep_bytes=KEEP_BYTES), ShardSet(shards, grid)
     train, held_out = (np.flatnonzero(real.table["split"] == split) for split in ("train", "test"))
-    table = synthetic_table(requests, measures, synthetic.indices)
+    table = synthetic_table(requests, measures, synthetic.indices).assign(
+        attempt=[row["attempt"] for _, row in synthetic.rows], rejected=[" | ".join(row["rejected"]) for _, row in synthetic.rows]
+    )
     return Sets(real, synthetic, table, train, np.random.default_rng([seed, 61]).permutation(held_out))
 
 
@@ -138,8 +140,13 @@ def pictures(
     reasons = [table["qc_reason"][place] or f"ventricles miss the request by {missed_ml[place]:+.1f} mL" for place in worst]
     for name, ladder in ladders.items():
         volumes[name] = ladder["images"]
-        shown[name] = {key: values for key, values in ladder.items() if key != "images"}
+        shown[name] = steps(ladder)
     return volumes, {**shown, "near_score": score[near].tolist(), "worst_reason": reasons}
+
+
+def steps(ladder: dict[str, np.ndarray]) -> dict[str, Any]:
+    """All of a ladder but its pictures, as lists."""
+    return {key: values.tolist() for key, values in ladder.items() if key != "images"}
 
 
 def viewed(volumes: dict[str, np.ndarray], ladders: Iterable[str]) -> dict[str, np.ndarray]:
@@ -169,13 +176,13 @@ def regions(measures: list[Path], indices: list[int]) -> dict[str, np.ndarray]:
     """Volumes [N] in mL of all regions that were segmented in the rows `indices`, by SynthSeg's name."""
     first = read_parquet(measures[0])
     names = tuple(name for name in first.columns if name in REGIONS)
-    return {name: values.to_numpy(float) / 1000 for name, values in _rows(measures, ("index", *names), indices).items()}
+    return {name: values.to_numpy(float) / 1000 for name, values in read_rows(measures, ("index", *names), indices).items()}
 
 
 def synthetic_table(requests: list[Path], measures: list[Path], indices: list[int]) -> pd.DataFrame:
     """Requested and measured values (`measured_...`) of the rows `indices`, in that order; DataError if a table lacks one of them."""
-    requested = _rows(requests, REQUESTED, indices)
-    measured = _rows(measures, MEASURED, indices)
+    requested = read_rows(requests, REQUESTED, indices)
+    measured = read_rows(measures, MEASURED, indices)
     return requested.join(measured.rename(columns={name: f"measured_{name}" for name in MEASURED if name.endswith("_ml")})).reset_index()
 
 
@@ -186,11 +193,3 @@ def true_volumes(truth: Path, scans: pd.DataFrame) -> pd.DataFrame:
     if joined.empty:
         raise DataError(f"{truth}: expected true volumes of the held-out scans, found none of theirs")
     return joined
-
-
-def _rows(paths: list[Path], columns: tuple[str, ...], indices: list[int]) -> pd.DataFrame:
-    table = pd.concat([read_parquet(path, columns) for path in paths])[list(columns)].set_index("index")
-    missing = sorted(set(indices) - set(table.index))
-    if missing:
-        raise DataError(f"{', '.join(map(str, paths))}: expected the rows of all shards, found none for {missing[:10]}")
-    return table.loc[indices]

@@ -5,12 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from brainldm.core.columns import MEASURED, REQUESTED, Column
+from brainldm.core.columns import DRAWN, MEASURED, REQUESTED, Column
 from brainldm.core.covariates import NAMES
 from brainldm.core.grid import Grid
 from brainldm.core.publication import Release
 
-DESCRIBED = tuple(column for column in (*REQUESTED, *MEASURED) if column.name not in ("index", "participant_id", "seed", "noise_index"))
+_HIDDEN = ("index", "participant_id", "seed", "noise_index")
+DESCRIBED = tuple(column for column in (*REQUESTED, *DRAWN, *MEASURED) if column.name not in _HIDDEN)
 PAPER = "https://doi.org/10.1007/978-3-031-18576-2_12"
 SYNTHETIC = "SYNTHETIC: drawn from a latent diffusion model; nobody was scanned"
 NOT_CLINICAL = "For research on methods. Not for clinical use: no volume shows a person, and none may inform the care of one."

@@ -48,3 +48,5 @@ def show_plan(told: dict[str, Any], console: Console) -> None:
         f"{told['hours']:,.3g} {unit}; started now, it ends {told['ends']}, after {told['wall_hours']:,.3g} h{missing}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
+    more = ", ".join(f"snakemake {stage}: {count} jobs more" for stage, count in told["optional_jobs"].items())
+    console.print(f"optional: {more}", soft_wrap=True, highlight=False)

@@ -18,6 +18,7 @@ from brainldm.formats.packs import COLUMNS, SCHEMA, read_pack, read_rows
 from brainldm.formats.torrent import write_torrent
 
 TABLE, CHECKSUMS, SHARDS = "covariates.parquet", "checksums.sha256", "shards"
+PROTOCOL = "protocol.yaml"
 LATENTS, AUTOENCODER = "latents", "autoencoder.safetensors"
 
 

@@ -158,8 +158,8 @@ def coverage(report: Report) -> str:
     rows = [(f"{sex}, {age}", *(_cell(row) for row in group)) for (sex, age), group in cells]
     header = ("sex, age in years", *dict.fromkeys(f"ventricles {row['ventricles_ml']} mL" for row in tables["coverage"]))
     caption = (
-        "Each cell: synthetic volumes; below it training scans, mean absolute error of the synthetic ventricles in mL, and the share that "
-        "fails the quality check where any does. Good: filled where the training scans are, and errors alike."
+        "Each cell: synthetic volumes; below it training scans, mean absolute error of the synthetic ventricles in mL, and the share "
+        "of draws that the quality check rejected, where any were. Good: filled where the training scans are, and errors alike."
     )
     support = tables["support"]["ventricles"]
     sides = " and ".join(f"{html.number(row['mae'], 2)} mL for the {row['n']:,} {name}" for name, row in support.items() if row["n"])
@@ -169,6 +169,7 @@ def coverage(report: Report) -> str:
         "Whom does it cover?",
         html.table(header, rows),
         html.paragraph(caption),
+        _rejections(report),
         html.paragraph(text),
         html.folded("By decile", "".join(deciles)),
     )
@@ -177,8 +178,30 @@ def coverage(report: Report) -> str:
 def _cell(row: Mapping[str, Any]) -> str:
     if not row["n"]:
         return f"0<small>{row['n_train']} in training</small>"
-    rejected = f", {row['rejected']:.0%} fail" if row["rejected"] else ""
+    rejected = f", {row['rejection_rate']:.0%} rejected" if row["rejection_rate"] else ""
     return f"<b>{row['n']}</b><small>{row['n_train']} in training, {html.number(row['ventricles_mae_ml'], 1)} mL{rejected}</small>"
+
+
+def _rejections(report: Report) -> str:
+    """How often the quality check rejected a draw, in all and by cell: a set that hides its rejects looks better than its generator."""
+    why = "; ".join(f"{name}: {count}" for name, count in report["tables"]["rejected"].items())
+    text = (
+        f"The quality check rejected {_percent(report['rejection_rate'], report['rejection_rate_ci'])} of n = "
+        f"{report['rejection_rate_n']:,} draws{f' ({why})' if why else ''}; {report['kept_failed']:,} volumes that failed it are kept "
+        "and flagged. No rule looks at what was requested."
+    )
+    rows = [
+        (
+            escape(f"{row['sex']}, {row['age_years']} years, ventricles {row['ventricles_ml']} mL"),
+            f"{row['n']}<small>of {row['rejection_rate_n']} draws; {row['kept_failed']} failed, yet kept</small>",
+            _percent(row["rejection_rate"], row["rejection_rate_ci"]),
+            f"{html.number(row['ventricles_bias_ml'], 1)} mL<small>absolute {html.number(row['ventricles_mae_ml'], 1)} mL</small>",
+        )
+        for row in report["tables"]["coverage"]
+        if row["n"]
+    ]
+    header = ("stratum", "volumes", "draws rejected [95 %]", "mean error of ventricles")
+    return html.paragraph(text) + html.folded("Rejected draws by stratum", html.table(header, rows, "stacked"))
 
 
 def _deciles(name: str, rows: Sequence[Mapping[str, Any]], report: Report) -> str:

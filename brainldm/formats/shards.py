@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,10 @@ _JOURNAL = "journal.jsonl"
 
 
 class Row(TypedDict):
-    """A finished volume: `path` is its place in the tar and in the dataset, `tar_offset` where its bytes begin in the tar."""
+    """A finished volume: `path` is its place in the tar and in the dataset, `tar_offset` where its bytes begin in the tar.
+
+    It is the draw number `attempt`, counted from 0; `rejected` says what was wrong with each before.
+    """
 
     index: int
     participant_id: str
@@ -43,6 +46,8 @@ class Row(TypedDict):
     tar_offset: int
     voxel_sha256: str
     latent_sha256: str
+    attempt: int
+    rejected: list[str]
 
 
 class Provenance(TypedDict):
@@ -93,10 +98,10 @@ def open_journal(folder: Path, identity: str) -> Iterator[Journal]:
         yield Journal(folder, frozenset(row["index"] for row in rows))
 
 
-def commit(journal: Journal, index: int, content: bytes, voxels: str, latent: np.ndarray) -> None:
+def commit(journal: Journal, index: int, content: bytes, voxels: str, latent: np.ndarray, rejected: Sequence[str] = ()) -> None:
     """Keep a finished row: its .nii.gz, the `voxel_sha256` of it, and its latent, float16 [C,i,j,k]. It is on disk on return.
 
-    May be called from several threads: a journal line is short enough to be appended by one write.
+    `rejected` is what was wrong with earlier draws. May be called from several threads: a line is short enough to be appended by one write.
     """
     who, packed_latent = participant_id(index), io.BytesIO()
     np.save(packed_latent, latent)
@@ -109,6 +114,8 @@ def commit(journal: Journal, index: int, content: bytes, voxels: str, latent: np
         tar_offset=-1,  # not yet in a tar
         voxel_sha256=voxels,
         latent_sha256=_digest(latent.tobytes()),
+        attempt=len(rejected),
+        rejected=list(rejected),
     )
     write_bytes(_file(journal.folder, index), content + packed_latent.getvalue())
     with (journal.folder / _JOURNAL).open("a", encoding="utf-8") as handle:

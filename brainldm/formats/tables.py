@@ -48,6 +48,16 @@ def read_parquet(path: Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     return _checked(path, frame, columns)
 
 
+def read_rows(paths: Iterable[Path], columns: Iterable[str], indices: list[int]) -> pd.DataFrame:
+    """The rows `indices`, in that order, of Parquet tables; `columns` include `index`; DataError if one is missing."""
+    paths, names = list(paths), list(columns)
+    table = pd.concat([read_parquet(path, names) for path in paths])[names].set_index("index")
+    missing = sorted(set(indices) - set(table.index))
+    if missing:
+        raise DataError(f"{', '.join(map(str, paths))}: expected the rows of all shards, found none for {missing[:10]}")
+    return table.loc[indices]
+
+
 def read_arrow(path: Path) -> pa.Table:
     """Read a Parquet table in this thread alone: where memory is short and none can be started, pyarrow's own would wait for ever."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:

@@ -21,6 +21,7 @@ LIMIT_BYTES = 8_000_000  # of all volumes, compressed; base64 adds a third
 PAGE = files("brainldm.formats") / "page"
 LADDERS = (
     ("ladder_ventricles_ml", "Ventricles", "mL"),
+    ("ladder_brain_ml", "Brain volume", "mL"),
     ("ladder_age_years", "Age", "years"),
     ("beyond_ventricles_ml", "Ventricles, beyond the training range", "mL"),
     ("beyond_brain_ml", "Brain volume, beyond the training range", "mL"),

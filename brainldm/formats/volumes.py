@@ -1,6 +1,8 @@
 """The preprocessed scans that the table of covariates names, read one batch at a time."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,38 @@ from brainldm.formats.tables import read_tsv
 
 COLUMNS = ("participant_id", "split", "age_years", "sex", "volume", "ventricles_ml", "brain_ml")
 KEEP_BYTES = 2 << 30  # trainings: sets that fit stay in memory after their first reading
+
+
+class Volumes(Protocol):
+    """Volumes on one grid, read by their place in the set."""
+
+    grid: Grid
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def batch(self, indices: np.ndarray | range) -> np.ndarray:
+        """Volumes [N,1,I,J,K], float32."""
+
+
+class Joined:
+    """Several sets of volumes as one, in their order."""
+
+    def __init__(self, sets: Sequence[Volumes]) -> None:
+        self.sets, self.grid = sets, sets[0].grid
+        self.starts = np.cumsum([0, *map(len, sets)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def batch(self, indices: np.ndarray | range) -> np.ndarray:
+        """Volumes [N,1,I,J,K], float32."""
+        return np.concatenate([self._one(int(index)) for index in indices])
+
+    def _one(self, index: int) -> np.ndarray:
+        which = int(np.searchsorted(self.starts, index, "right")) - 1
+        place = index - int(self.starts[which])
+        return self.sets[which].batch(range(place, place + 1))
 
 
 class VolumeSet:
@@ -48,7 +82,7 @@ def chunks(n_items: int, size: int) -> list[range]:
     return [range(start, min(start + size, n_items)) for start in range(0, n_items, size)]
 
 
-def mean_and_spread(volumes: VolumeSet) -> tuple[np.ndarray, float]:
+def mean_and_spread(volumes: Volumes) -> tuple[np.ndarray, float]:
     """Mean [I,J,K] of a set, float32, and the root mean square difference from it; one volume in memory at a time."""
     total, squares = np.zeros(volumes.grid.shape), np.zeros(volumes.grid.shape)
     for index in range(len(volumes)):

@@ -108,8 +108,12 @@ def threshold(ratios: np.ndarray, false_alarms: float) -> float:
 
 def scores_of(ratios: Ratios, held_out: Ratios) -> list[np.ndarray]:
     """Ratio over threshold, [N] for each space; the spaces share the false alarms."""
-    aim = FALSE_ALARMS / SAFETY / len(held_out)
-    return [ratios[space] / max(threshold(held_out[space], aim), 1e-12) for space in held_out]
+    return [ratios[space] / max(limit, 1e-12) for space, limit in thresholds(held_out).items()]
+
+
+def thresholds(held_out: Ratios) -> dict[str, float]:
+    """Of every space: the ratio below which a volume counts as a copy."""
+    return {space: threshold(ratios, FALSE_ALARMS / SAFETY / len(held_out)) for space, ratios in held_out.items()}
 
 
 def false_alarms(held_out: Ratios, folds: int = 10) -> np.ndarray:
@@ -146,7 +150,11 @@ def conduct(detector: Detector, synthetic: Arrays, planted: Mapping[str, Arrays]
     """`audit` of what the detector said of synthetic volumes and of planted copies, and the plain distances' `nearest_train_ratio`."""
     found = {kind: told["copy_score"] < 1 for kind, told in planted.items()}
     entries = audit(synthetic["copy_score"] < 1, false_alarms(detector.held_out), found, options.copy_rate_limit)
-    return {**entries, **nearness(synthetic["from_train"], detector.held_out_from_train, options.bootstrap, seed)}
+    return {
+        **entries,
+        "audit_thresholds": thresholds(detector.held_out),
+        **nearness(synthetic["from_train"], detector.held_out_from_train, options.bootstrap, seed),
+    }
 
 
 def rate(key: str, found: np.ndarray) -> Entries:

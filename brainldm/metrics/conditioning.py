@@ -27,6 +27,7 @@ def conditioning(table: pd.DataFrame, ages: dict[str, np.ndarray], bootstrap: in
         **entries,
         **obey("age", "years", ages["true"], ages["predicted"], kind="real"),
         **entry("qc_pass_fraction", table["qc_pass"].mean(), len(table)),
+        **strata.rejections(table),
     }
 
 
@@ -36,12 +37,12 @@ def ruler(scans: pd.DataFrame, bootstrap: int, seed: int) -> Entries:
 
 
 def tables(table: pd.DataFrame, training: pd.DataFrame) -> dict[str, Any]:
-    """`deciles` and `support` of every covariate, and `coverage` of the cells of age, sex and ventricles; None where nothing is."""
+    """`deciles` and `support` of every covariate, `coverage` of the cells of age, sex and ventricles, `rejected` draws by reason."""
     pairs = {name: (table[requested].to_numpy(float), table[measured].to_numpy(float)) for name, _, requested, measured in COVARIATES}
     near = table["in_support"].to_numpy(bool)
-    cells = strata.coverage_cells(table, training).astype(object)
     return {
         "deciles": {name: strata.deciles(*pair) for name, pair in pairs.items()},
         "support": {name: strata.inside_and_outside(*pair, near) for name, pair in pairs.items()},
-        "coverage": cells.where(cells.notna(), None).to_dict("records"),
+        "coverage": strata.coverage_cells(table, training),
+        "rejected": strata.reasons(table),
     }

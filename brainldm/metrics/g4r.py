@@ -17,6 +17,7 @@ C1, C2 = K1**2, K2**2
 C3 = C2 / 2
 AXES = (2, 3, 4)
 HALF = WINDOW // 2
+EDGE, SMOOTH = 0.12, 0.06  # of the largest gradient: above lies an edge, below a smooth region (Li and Bovik 2010)
 _BELL = [exp(-((offset / SIGMA) ** 2) / 2) for offset in range(-HALF, HALF + 1)]
 GAUSSIAN = tuple(value / sum(_BELL) for value in _BELL)
 
@@ -107,9 +108,9 @@ def _spread(v: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
 def _regions(x: Tensor, y: Tensor) -> Tensor:
     """Masks [N, 4, ...] of two gradient maps: preserved edges, changed edges, smooth in both, texture; as Li and Bovik's own program."""
     peak = x.amax(AXES, keepdim=True)
-    edge_x, edge_y = x > 0.12 * peak, y > 0.12 * peak
+    edge_x, edge_y = x > EDGE * peak, y > EDGE * peak
     preserved, changed = edge_x & edge_y, edge_x ^ edge_y
-    smooth = (x < 0.06 * peak) & ~edge_y
+    smooth = (x < SMOOTH * peak) & ~edge_y
     masks = torch.cat([preserved, changed, smooth, ~(preserved | changed | smooth)], dim=1)
     return masks[..., HALF:-HALF, HALF:-HALF, HALF:-HALF]
 

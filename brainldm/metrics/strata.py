@@ -1,10 +1,14 @@
 """Tables by stratum: agreement by decile of the request, and how well each cell of age, sex and ventricles is covered."""
 
-from itertools import pairwise
+from collections import Counter
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from brainldm.metrics.audit import rate
+from brainldm.metrics.summary import Entries
 
 
 def deciles(requested: np.ndarray, measured: np.ndarray, parts: int = 10) -> list[dict[str, float]]:
@@ -23,34 +27,40 @@ def deciles(requested: np.ndarray, measured: np.ndarray, parts: int = 10) -> lis
     ]
 
 
-def coverage_cells(table: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:
-    """A row for each cell of sex, age (quarters of the training scans) and ventricles (thirds): how many, how many fail, how wrong.
+def coverage_cells(table: pd.DataFrame, training: pd.DataFrame) -> list[Entries]:
+    """Of each cell of sex, age (quarters of the training scans) and ventricles (thirds): n, n_train, `rejections`, and the control error.
 
-    n_train, n, rejected (share that fails quality control), ventricles_bias_ml and ventricles_mae_ml of measured - requested.
+    That is ventricles_bias_ml and ventricles_mae_ml of measured - requested; what no volume tells is None.
     """
     edges = {
         "age_years": np.quantile(training["age_years"], [0.25, 0.5, 0.75]),
         "ventricles_ml": np.quantile(training["ventricles_ml"], [1 / 3, 2 / 3]),
     }
-    error = (table["measured_ventricles_ml"] - table["ventricles_ml"]).to_numpy()
-    cells = {
-        kind: [frame["sex"], *(_bins(frame[name], edges[name]) for name in edges)]
-        for kind, frame in (("synthetic", table), ("train", training))
-    }
-    names = ["sex", *edges]
-    synthetic = pd.DataFrame(dict(zip(names, cells["synthetic"], strict=True))).assign(
-        rejected=~table["qc_pass"].to_numpy(bool), bias=error, mae=np.abs(error)
+    ours, theirs = (
+        list(zip(frame["sex"], *(_bins(frame[name], edges[name]) for name in edges), strict=True)) for frame in (table, training)
     )
-    train = pd.DataFrame(dict(zip(names, cells["train"], strict=True)))
-    every = pd.MultiIndex.from_product(
-        [sorted(set(training["sex"]) | set(table["sex"])), *(_names(edges[name]) for name in edges)], names=names
-    )
-    grouped = synthetic.groupby(names)
-    found = grouped[["rejected", "bias", "mae"]].mean().reindex(every)
-    counts = {"n_train": train.groupby(names).size(), "n": grouped.size()}
-    found = found.assign(**{name: count.reindex(every, fill_value=0) for name, count in counts.items()}).reset_index()
-    found = found.rename(columns={"bias": "ventricles_bias_ml", "mae": "ventricles_mae_ml"})
-    return found[[*names, "n_train", "n", "rejected", "ventricles_bias_ml", "ventricles_mae_ml"]]
+    cells = []
+    for key in product(sorted({*table["sex"], *training["sex"]}), *map(_names, edges.values())):
+        inside = table[[cell == key for cell in ours]]
+        error = inside["measured_ventricles_ml"] - inside["ventricles_ml"]
+        control = {"ventricles_bias_ml": float(error.mean()), "ventricles_mae_ml": float(error.abs().mean())}
+        counts = {"n_train": theirs.count(key), "n": len(inside)}
+        found = dict.fromkeys(control) if inside.empty else control
+        cells.append({**dict(zip(("sex", *edges), key, strict=True)), **counts, **rejections(inside), **found})
+    return cells
+
+
+def rejections(table: pd.DataFrame) -> Entries:
+    """The share of draws that quality control rejected, redrawn or not, with its interval; and how many volumes failed and were kept."""
+    kept_failed = ~table["qc_pass"].to_numpy(bool)
+    draws, rejected = int((table["attempt"] + 1).sum()), int(table["attempt"].sum() + kept_failed.sum())
+    return {**rate("rejection_rate", np.arange(draws) < rejected), "kept_failed": int(kept_failed.sum())}
+
+
+def reasons(table: pd.DataFrame) -> dict[str, int]:
+    """How many draws each fault was found in, the most frequent first; a draw may have several."""
+    faults = [fault for name in ("rejected", "qc_reason") for row in table[name] for draw in row.split(" | ") for fault in draw.split("; ")]
+    return dict(Counter(filter(None, faults)).most_common())
 
 
 def _bins(values: pd.Series, edges: np.ndarray) -> list[str]:

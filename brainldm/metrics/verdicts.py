@@ -30,6 +30,7 @@ RULES = (
     Rule("is as sharp as real scans", "sharpness", ">=", lambda report: 0.7 * report["sharpness_real"]),
     Rule("is not noisier than real scans", "sharpness", "<=", lambda report: 1.4 * report["sharpness_real"]),
     Rule("passes the quality check", "qc_pass_fraction", ">=", lambda report: 0.95),
+    Rule("passes it without many draws", "rejection_rate", "<=", lambda report: 0.05),
 )
 
 

@@ -15,6 +15,8 @@ from torch import nn
 from brainldm.models import checkpoint
 from brainldm.models.folding import space_to_depth
 
+BLUR, GAIN = 0.08, 0.03  # slight changes of an image, at most
+
 
 class AgeModel(nn.Module):
     """Images [N,1,I,J,K] in [0, 1] to age."""
@@ -48,6 +50,12 @@ class AgeModel(nn.Module):
         return self(images).double().cpu().numpy() * self.spec["age_sd"] + self.spec["age_mean"]
 
     @torch.inference_mode()
+    def answers(self, images: torch.Tensor) -> np.ndarray:
+        """Ages [5,N] in years of images as they are, mirrored, blurred, darker and brighter: how far they differ tells how unsure it is."""
+        views = (images, images.flip(2), _blurred(images, BLUR), (1 - GAIN) * images, (1 + GAIN) * images)
+        return np.stack([self.predict(view) for view in views])
+
+    @torch.inference_mode()
     def features(self, images: torch.Tensor) -> np.ndarray:
         """Features [N,D] of the last block, averaged over space: the in-domain features of FID."""
         return self._activations(images).mean((2, 3, 4)).double().cpu().numpy()
@@ -69,11 +77,17 @@ def augment(image: torch.Tensor, generator: np.random.Generator) -> torch.Tensor
 
     No shifts, because scans are registered; nothing that changes a size, because sizes tell the age.
     """
-    blur, gain, noise = generator.uniform((0, 0.97, 0), (0.08, 1.03, 0.01)).tolist()
-    for axis in (1, 2, 3):
-        image = (image + blur * (torch.roll(image, 1, axis) + torch.roll(image, -1, axis))) / (1 + 2 * blur)
+    blur, gain, noise = generator.uniform((0, 1 - GAIN, 0), (BLUR, 1 + GAIN, 0.01)).tolist()
+    image = _blurred(image, blur)
     seeded = torch.Generator(image.device).manual_seed(int(generator.integers(1 << 62)))
     return image * gain + noise * torch.randn(image.shape, generator=seeded, device=image.device)
+
+
+def _blurred(image: torch.Tensor, blur: float) -> torch.Tensor:
+    """Every voxel averaged with its neighbours along the last three axes, which weigh `blur` to its 1."""
+    for axis in (-3, -2, -1):
+        image = (image + blur * (torch.roll(image, 1, axis) + torch.roll(image, -1, axis))) / (1 + 2 * blur)
+    return image
 
 
 def load(path: Path) -> AgeModel:

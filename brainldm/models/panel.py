@@ -21,7 +21,7 @@ from brainldm.models.ruler import Ruler, volumes_ml
 from brainldm.models.sampling import sample_volumes
 
 PERCENTILES = (2, 98)  # of the training scans: where a ladder begins and ends
-WITHIN = ("ventricles_ml", "age_years")
+WITHIN = ("ventricles_ml", "brain_ml", "age_years")  # the first two: paper, Fig. 2
 BEYOND = {"ventricles_ml": (-0.5, 0.0, 1.0, 1.5, 1.9), "brain_ml": (-0.5, -0.3, -0.1, 0.5)}  # paper, Fig. 4, and anchors within
 Arrays = dict[str, np.ndarray]
 Read = Callable[[range], np.ndarray]  # places in a set -> images or latents

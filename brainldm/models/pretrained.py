@@ -20,6 +20,7 @@ MEASURING = (  # what `brainldm score` reads, as it is: statistics of features h
     "train_segmenter/model.safetensors",
     "train_age/model.safetensors",
     "evaluate/reference.npz",
+    "evaluate/protocol.yaml",
     *(f"configure/{stage}.json" for stage in ("preprocess", "measure", "evaluate")),
 )
 AT_ONCE = 4  # volumes; who samples a few should not wait for a batch of many

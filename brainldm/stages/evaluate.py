@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from brainldm import protocol
 from brainldm.core import paper
 from brainldm.core.config import Evaluate, read_section
 from brainldm.core.covariates import covariate_array
@@ -27,6 +28,8 @@ SEGMENTED = 1000  # real scans at most whose regions are measured
 
 def main(
     section: Annotated[Path, typer.Option(help="section file")],
+    measuring: Annotated[Path, typer.Option(help="section file of measure, for the protocol")],
+    preprocess: Annotated[Path, typer.Option(help="section file of preprocess, for the protocol")],
     covariates: Annotated[Path, typer.Option(help="table of covariates of the real scans")],
     latents: Annotated[Path, typer.Option(help="manifest of the cached latents of the real scans")],
     request: Annotated[list[Path], typer.Option(help="request table of a shard; repeat for every shard")],
@@ -63,7 +66,9 @@ def main(
         "paper": paper.block(),
     }
     report["verdicts"] = verdicts(report)
+    protocol.freeze(out, (section, measuring, preprocess), fabric, segmenter, age, report)
     ladders = nets.ladders(covariate_array(train), options.ladder_steps, sets.first_row, sets.synthetic.sampling)
+    report["tables"]["ladders"] = {name: evaluation.steps(ladder) for name, ladder in ladders.items()}
     volumes, shown = evaluation.pictures(sets, ours["copied"], ours["copy_score"], ladders, seed)
     viewed = evaluation.viewed(volumes, ladders)
     labels = {f"{name}_labels": nets.labels(images, given.grid.affine, f"labels: {name}") for name, images in viewed.items()}

@@ -50,7 +50,10 @@ def joined(request: Path, shard: Path, measure: Path) -> pd.DataFrame:
     requested = read_parquet(request, [column.name for column in REQUESTED])
     measured = read_parquet(measure, ["index", *OTHERWISE_NAMED])[["index", *OTHERWISE_NAMED]].rename(columns=OTHERWISE_NAMED)
     manifest = read_manifest(shard)
-    stored = pd.DataFrame(manifest["rows"]).assign(shard=manifest["shard"])[["index", *(column.name for column in STORED)]]
+    stored = pd.DataFrame(manifest["rows"]).assign(
+        shard=manifest["shard"], rejected=[" | ".join(row["rejected"]) for row in manifest["rows"]]
+    )
+    stored = stored[["index", *(column.name for column in STORED)]]
     _check_rows(request, requested["index"], shard, stored["index"])
     _check_rows(measure, measured["index"], shard, stored["index"])
     measured = measured.astype({column.name: column.kind for column in MEASURED})

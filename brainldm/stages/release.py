@@ -26,7 +26,7 @@ Tars = dict[Path, tuple[str, bytes]]
 def main(
     section: Annotated[Path, typer.Option(help="section file")],
     pack: Annotated[list[Path], typer.Option(help="manifest of a packed shard; repeat for every shard")],
-    report: Annotated[Path, typer.Option(help="report of the evaluation")],
+    report: Annotated[Path, typer.Option(help="report of the evaluation, with its protocol beside it")],
     covariates: Annotated[Path, typer.Option(help="covariates of the training scans; nothing of them may be in the release")],
     out: Annotated[Path, typer.Option(help="checksums to write; the folder they lie in becomes the dataset")],
     latents: Annotated[list[Path] | None, typer.Option(help="latents of a shard, for a release of latents; repeat for every shard")] = None,
@@ -37,6 +37,8 @@ def main(
     given, packs, figures = read_section(section, "release"), sorted(pack, key=lambda path: path.stem), read_json(report)
     own = given.own(Release)
     figures = pass_audit(figures, report, own.despite_audit)
+    if not (protocol := report.with_name(package.PROTOCOL)).is_file():
+        raise DataError(f"{protocol}: expected the protocol beside its report, found none; evaluate again")
     n_rows = sum(len(package.read_rows(path)) for path in packs)
     wanted = [(own.name, own.packaging, n_rows, out)]
     if sample:
@@ -54,7 +56,7 @@ def main(
                 package.write_volumes(folder, packs, n_wanted)
             table = package.write_table(folder, packs, n_wanted, packaging)
             facts = Facts(own, name, packaging, given.grid, table, figures, provenance(sealed), __version__)
-            _write_texts(folder, facts, tars)
+            _write_texts(folder, facts, tars, protocol)
             leaks.check(folder, covariates, table)
             infohash = package.seal(folder, name, sealed[0]["piece_length"], own.web_seeds, tars)
         logging.info("%s: %d volumes, infohash %s", place.parent, len(table), infohash)
@@ -66,7 +68,7 @@ def _check_place(folder: Path) -> None:
         raise DataError(f"{folder}: expected no folder, an empty one or an earlier release to replace, found other files")
 
 
-def _write_texts(folder: Path, facts: Facts, tars: Tars) -> None:
+def _write_texts(folder: Path, facts: Facts, tars: Tars, protocol: Path) -> None:
     """Everything about the volumes; the same facts for people, BIDS, citations and catalogues."""
     for name, text in {
         "README.md": cards.readme(facts),
@@ -75,6 +77,7 @@ def _write_texts(folder: Path, facts: Facts, tars: Tars) -> None:
         "CHANGES": bids.changes(facts),
         "CITATION.cff": yaml.safe_dump(citation.cff(facts), sort_keys=False, allow_unicode=True),
         bids.IGNORED: bids.NOT_BIDS,
+        package.PROTOCOL: protocol.read_text(encoding="utf-8"),
     }.items():
         write_text(folder / name, text)
     write_json(folder / "dataset_description.json", bids.dataset_description(facts))

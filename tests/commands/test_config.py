@@ -44,7 +44,8 @@ AFTER_MODELS = {"measure", "evaluate", "pack", "release", "report"}
     ("changes", "expected"),
     [
         ({"device": "cpu"}, {"nothing"}),
-        ({"train_age__steps": 7}, {"train_age"} | AFTER_MODELS),
+        ({"train_age__steps": 7}, {"train_age", "generate"} | AFTER_MODELS),  # it judges what is generated
+        ({"measure__quality": {"min_spread": 0.03}}, {"generate"} | AFTER_MODELS),
         ({"generate__steps": 7}, {"generate"} | AFTER_MODELS),
         ({"seed": 1}, set(STORY)),
         ({"request__n_rows": 300}, {"evaluate", "release", "report"}),
@@ -69,6 +70,16 @@ def test_the_last_run_is_what_its_stages_were_told(tmp_path, edited):
     assert again(text)[:2] == ["train_diffusion", "generate"]
     assert not set(again(text)) & last
     assert again(told("diff", ROOT / "config.yaml", "--results", tmp_path / "results")) == ["nothing"]
+
+
+def test_optional_stages_are_told_where_they_were_run_and_beside_the_others_where_nobody_knows(tmp_path, edited):
+    write = tmp_path / "results/configure/utility.json"
+    write.parent.mkdir(parents=True)
+    write.write_text(section_json(parse(configs.DEMO), "utility"))
+    assert again(told("diff", edited(utility__repeats=5), "--results", tmp_path / "results")) == ["utility"]
+    text = told("diff", edited(evaluate__bootstrap=5), ROOT / "config.yaml")
+    assert "and where they were asked for: paper_table, utility\n" in text
+    assert "paper_table" not in again(text)
 
 
 def test_what_is_shown_is_what_is_used_and_tells_defaults(edited):

@@ -100,11 +100,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_sample_is_byte_for_byte_the_row_that_generate_makes(tmp_path: Path, model: Path) -> None:
     rows = {"index": [0, 1, 2, 3], "seed": 7, "sex": "F", "age_years": 65.0, "ventricles_ml": 30.0, "brain_ml": 1560.0}
     write_parquet(tmp_path / "rows.parquet", pd.DataFrame(rows))
-    (tmp_path / "section.json").write_text(section_json(CONFIG, "generate"))
+    once = CONFIG.model_copy(update={"generate": CONFIG.generate.model_copy(update={"attempts": 1})})
+    (tmp_path / "section.json").write_text(section_json(once, "generate"))
     checkpoints = pretrained.find(model)
     generate.main(tmp_path / "section.json", [tmp_path / "rows.parquet"], *checkpoints[:2], tmp_path / "000000-000003.json", device="cpu")
     made = [row["sha256"] for row in read_json(tmp_path / "000000-000003.json")["rows"]]
     given = {"autoencoder": checkpoints.autoencoder, "diffusion": checkpoints.diffusion, "steps": 5, "batch_size": 2, "seed": 7}
+    write_parquet(tmp_path / "again.parquet", pd.DataFrame({**rows, "attempt": 2}))
+    generate.main(tmp_path / "section.json", [tmp_path / "again.parquet"], *checkpoints[:2], tmp_path / "again", only="1", device="cpu")
+    again = sample(tmp_path / "sampled_again", **given, index=1, attempt=2, device="cpu")
+    assert [sha256(tmp_path / "again/000001.nii.gz")] == again["sha256"].tolist() != made[1:2]
     found = sample(tmp_path / "sampled", **given, index=1, number=3, device="cpu")
     assert found["sha256"].tolist() == made[1:]
     assert found["participant_id"].tolist() == ["sub-000002", "sub-000003", "sub-000004"]

@@ -46,6 +46,18 @@ def test_every_stage_has_its_jobs_and_its_files_are_known(project):
     assert sum(job.stage == "preprocess" for job in found) == 4
 
 
+def test_optional_stages_are_told_where_they_were_asked_for(project):
+    finish(project, "train_baseline", "lsgan", "results/train_baseline/lsgan/model.safetensors")
+    (project / "results/train_baseline/lsgan/log.csv").touch()
+    for log in ("train_baseline/lsgan.log", "train_baseline/vaegan.log", "utility/real-1.log"):
+        (project / "logs" / log).parent.mkdir(parents=True, exist_ok=True)
+        (project / "logs" / log).touch()
+    stages = json.loads(told(project, "--json"))["stages"]
+    assert list(stages) == [*STORY, "train_baseline", "utility"]
+    assert {state: count for state, count in stages["train_baseline"]["counts"].items() if count} == {"done": 1, "failed": 1}
+    assert stages["utility"]["counts"]["missing"] == 1
+
+
 def test_a_release_is_done_without_the_sample_that_nobody_asked_for(project):
     finish(project, "release", "release", "results/release/checksums.sha256")
     assert json.loads(told(project, "--json"))["stages"]["release"]["counts"]["done"] == 1

@@ -11,11 +11,15 @@ from networks import make_shard, write_networks, write_results
 from scans import TINY, write_section
 
 from brainldm.commands import verify
+from brainldm.core.config import Given
 from brainldm.core.errors import DataError
 from brainldm.core.files import write_json
 from brainldm.core.rows import participant_id, shard_rows
+from brainldm.formats.dataset import open_dataset
 from brainldm.formats.nifti import encode_volume, quantise, read_volume, write_bytes
 from brainldm.formats.tables import write_parquet, write_tsv
+from brainldm.models import rows
+from brainldm.models.training import make_fabric
 from brainldm.stages import pack, release
 
 SHARDS = ("000000-000004", "000005-000008")
@@ -33,13 +37,14 @@ def results(tmp_path_factory) -> Path:
     for shard in SHARDS:
         make_shard(folder, shard)
         identity = {"index": shard_rows(shard), "participant_id": [participant_id(index) for index in shard_rows(shard)]}
-        volumes = {"ventricles_ml": 30.0, "brain_ml": 1300.0, "icv_ml": 1500.0, "age_predicted_years": 60.0}
+        volumes = {"ventricles_ml": 30.0, "brain_ml": 1300.0, "icv_ml": 1500.0, "age_predicted_years": 60.0, "age_spread_years": 1.0}
         write_parquet(folder / f"measure/{shard}.parquet", pd.DataFrame({**identity, **volumes, "qc_pass": True, "qc_reason": ""}))
     sections = {stage: write_section(folder / f"configure/{stage}.json", stage) for stage in ("pack", "release")}
     for shard in SHARDS:
         inputs = (folder / f"{stage}/{shard}.{end}" for stage, end in STAGES)
         pack.main(sections["pack"], *inputs, folder / f"pack/{shard}.json")
     write_json(folder / "report.json", {"audit": "no copies found"})
+    (folder / "protocol.yaml").write_text("protocol: 1\n")
     training = {"participant_id": ["someone"], "sex": ["F"], "age_years": [50.1], "ventricles_ml": [20.2], "brain_ml": [1400.3]}
     write_tsv(folder / "covariates.tsv", pd.DataFrame(training))
     packs = [folder / f"pack/{shard}.json" for shard in SHARDS]
@@ -47,12 +52,13 @@ def results(tmp_path_factory) -> Path:
     return folder
 
 
+MODELS = ("autoencoder", "diffusion")
 STAGES = (("request", "parquet"), ("generate", "json"), ("measure", "parquet"))
 
 
 def run(folder: Path, results: Path, capsys: pytest.CaptureFixture[str], rows: int = 9, tolerance: float = 0.05) -> tuple[int, str]:
     """The exit status and what was printed."""
-    weights = (results / f"train_{name}/model.safetensors" for name in ("autoencoder", "diffusion"))
+    weights = (results / f"train_{name}/model.safetensors" for name in MODELS)
     with pytest.raises(typer.Exit) as ended:
         verify.main(folder, *weights, n_rows=rows, seed=3, tolerance=tolerance, device="cpu", files=False)
     return ended.value.exit_code, " ".join(capsys.readouterr().out.split())
@@ -75,10 +81,19 @@ def test_rows_of_results_and_of_a_release_come_back_bit_for_bit(results: Path, c
         assert (status, printed.count("the same bits")) == (0, 4)
 
 
+def test_a_row_that_was_drawn_again_is_made_by_the_attempt_of_the_table(results: Path) -> None:
+    data = open_dataset(results / "release")
+    given = Given.model_validate(data.provenance["section"])
+    networks = rows.load(*(results / f"train_{name}/model.safetensors" for name in MODELS), make_fabric("cpu", "32-true", 0), TINY.generate)
+    for attempt, verdict in ((0, "ok"), (1, "error")):  # these rows are first draws
+        found = list(verify.made_again(data, data.table.head(2).assign(attempt=attempt), given, networks, tolerance=0.0))
+        assert [finding.verdict for finding in found] == [verdict] * 2
+
+
 def test_a_release_says_what_made_it_and_nothing_of_where(results: Path) -> None:
     text = (results / "release/provenance.json").read_text()
     found = json.loads(text)
-    assert found["section"]["section"] == TINY.generate.model_dump(mode="json")
+    assert found["section"]["section"] == {**TINY.generate.model_dump(mode="json"), "attempts": 1}
     assert set(found["weights_sha256"]) == {"autoencoder", "diffusion"}
     assert [machine["shards"] for machine in found["made_on"]] == [list(SHARDS)]
     assert str(results) not in text

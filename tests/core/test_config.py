@@ -25,6 +25,7 @@ def test_shipped_configurations_are_valid(path):
         ({"sed": 1}, ["sed", "unknown key", "seed"]),
         ({"generate__steps": "many"}, ["generate.steps", "integer", "many"]),
         ({"generate__sampler": "unipc", "generate__eta": 0.5}, ["generate", "eta is of the sampler ddim", "unipc"]),
+        ({"request__design": "paired", "request__values": {"sex": ["F", "M"]}}, ["paired", "set generate.attempts to 1"]),
         ({"grid__spacing_mm": -1}, ["grid.spacing_mm", "greater than 0"]),
         ({"source__kind": "manifest"}, ["source", "manifest"]),
         ({"request__table": "a{b}.csv"}, ["request.table", "no { or }", "a{b}.csv"]),
@@ -47,6 +48,8 @@ def test_all_faults_are_listed_at_once():
     ("changes", "touched"),
     [
         ({"train_age__steps": 7}, {"train_age"}),
+        ({"measure__batch_size": 7}, {"measure"}),
+        ({"measure__quality": {"min_spread": 0.03}}, {"measure", "generate"}),  # it draws again what fails
         ({"request__jitter": 0.3}, {"request"}),
         ({"request__n_rows": 100_000}, set()),
         ({"release__name": "other"}, {"release"}),
@@ -65,6 +68,9 @@ def test_a_section_file_is_read_back_and_belongs_to_its_stage(tmp_path):
     given = read_section(path, "generate")
     assert given.own(Generate) == parse(DEMO).generate
     assert given.grid == parse(DEMO).grid
+    assert given.quality == parse(DEMO).measure.quality
+    path.write_text(section_json(parse(edited(generate__attempts=1)), "generate"))
+    assert read_section(path, "generate").quality is None
     with pytest.raises(ConfigError, match="generate"):
         read_section(path, "encode")
     path.write_text("{")

@@ -15,15 +15,17 @@ def test_sigterm_ends_with_its_status() -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_sigterm_that_a_library_takes_for_a_damaged_file_is_sigterm() -> None:
-    def read() -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-        except SystemExit:
-            raise ValueError("a damaged file") from None
+def reader() -> None:
+    """A library that takes whatever ends it for a damaged file."""
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except SystemExit:
+        raise ValueError("a damaged file") from None
 
+
+def test_sigterm_that_a_library_takes_for_a_damaged_file_is_sigterm() -> None:
     with pytest.raises(SystemExit) as ended, requeued():
-        read()
+        reader()
     assert ended.value.code == REQUEUE
 
 

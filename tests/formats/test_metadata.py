@@ -81,5 +81,7 @@ def test_the_datasheet_tells_ranges_failures_and_the_audit(made: Path) -> None:
     table, sheet = pd.read_parquet(made / "covariates.parquet"), (made / "DATASHEET.md").read_text()
     assert f"| age_years | year | {table['age_years'].min():.5g} |" in sheet
     assert "- 1 of 10 volumes failed the automatic quality control: empty." in sheet
+    assert "Draws allowed for a row: 1. 0 of 10 volumes were drawn again" in sheet
+    assert sheet.count("\n| F | below 60 | 30 to 40 | 10 | 12 | 25.0% (10.0% to 45.0%) | 1 | +0.5 | 1.2 |\n") == 1
     assert "| nearest_train_ratio | 0.9 |" in sheet
     assert "ab" * 32 in sheet

@@ -52,6 +52,7 @@ def _report(asked: pd.DataFrame, images: np.ndarray) -> dict:
     (train_table, train), (_, held_out) = _people(1, N_TRAIN), _people(2, N_HELD_OUT)
     measured = _measured(images)
     table = asked.assign(**measured, brain_ml=asked["age_years"], measured_brain_ml=measured["age_predicted_years"], qc_pass=True)
+    table = table.assign(attempt=0, rejected="", qc_reason="")
     ages = {"true": train_table["age_years"].to_numpy(), "predicted": _measured(train)["age_predicted_years"]}
     real = np.concatenate([train, held_out])
     sharp = {"sharpness": sharpness(images), "sharpness_real": sharpness(real)}

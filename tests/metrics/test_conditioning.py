@@ -19,7 +19,10 @@ def _table(seed: int = 1) -> pd.DataFrame:
         in_support=near,
         measured_ventricles_ml=0.9 * asked + 5 * ~near,
         age_predicted_years=table["age_years"] + 1,
-        qc_pass=generator.random(N) < 0.9,
+        qc_pass=(passed := generator.random(N) < 0.9),
+        qc_reason=np.where(passed, "", "empty"),
+        attempt=(attempt := generator.integers(0, 3, N)),
+        rejected=[" | ".join(["saturated; unsure age"] * n) for n in attempt],
     )
 
 
@@ -48,9 +51,22 @@ def test_every_cell_is_counted_once_and_the_table_is_json() -> None:
     assert len(cells) == 2 * 4 * 3
     assert sum(cell["n"] for cell in cells) == N
     assert sum(cell["n_train"] for cell in cells) == N
-    rejected = sum(cell["n"] * (cell["rejected"] or 0) for cell in cells)
-    assert rejected == pytest.approx((~table["qc_pass"]).sum())
     json.dumps(conditioning.tables(table.iloc[:5], training), allow_nan=False)
+
+
+def test_what_was_rejected_is_counted_in_every_cell_and_as_a_whole() -> None:
+    table = _table()
+    found, whole = conditioning.tables(table, _table(2)), strata.rejections(table)
+    again, failed = table["attempt"].sum(), (~table["qc_pass"]).sum()
+    assert whole["rejection_rate_n"] == N + again
+    assert whole["rejection_rate"] == pytest.approx((again + failed) / (N + again))
+    assert whole["rejection_rate_ci"][0] < whole["rejection_rate"] < whole["rejection_rate_ci"][1]
+    for key in ("kept_failed", "rejection_rate_n"):
+        assert sum(cell[key] for cell in found["coverage"]) == whole[key]
+    assert sum(cell["rejection_rate_n"] * (cell["rejection_rate"] or 0) for cell in found["coverage"]) == pytest.approx(again + failed)
+    assert found["rejected"] == {"saturated": again, "unsure age": again, "empty": failed}
+    error = table["measured_ventricles_ml"] - table["ventricles_ml"]
+    assert sum(cell["n"] * (cell["ventricles_bias_ml"] or 0) for cell in found["coverage"]) == pytest.approx(error.sum())
 
 
 def test_all_covariates_are_scored_beside_the_age_model() -> None:

@@ -21,6 +21,7 @@ from scans import ROOT
 from brainldm.core.config import parse
 
 QUICK = {"ssim_pairs": 8, "bootstrap": 20, "ladder_steps": 2, "planted_copies": 8, "batch_size": 4}
+LEFT = {"report.json", "protocol.yaml", "agreement.tsv", "reference.npz", "images.npz", "shown.json"}
 DEMO = parse(yaml.safe_load((ROOT / "config.yaml").read_text()))
 
 
@@ -39,7 +40,11 @@ def test_an_evaluation_leaves_a_report_and_no_work(tmp_path: Path) -> None:
     assert report["age_bias_years"] == pytest.approx(1.0, abs=1e-5)
     assert report["ventricles_r"] == pytest.approx(1.0)
     assert report["autoencoder_psnr_db_n"] == 3
-    assert {path.name for path in out.parent.iterdir()} == {"report.json", "agreement.tsv", "reference.npz", "images.npz", "shown.json"}
+    ladders = report["tables"]["ladders"]
+    assert list(ladders) == ["ladder_ventricles_ml", "ladder_brain_ml", "ladder_age_years", "beyond_ventricles_ml", "beyond_brain_ml"]
+    assert ladders["beyond_brain_ml"]["scaled"] == pytest.approx([-0.5, -0.3, -0.1, 0.5])  # paper, Fig. 4
+    assert all(len(one["measured"]) == len(one["requested"]) for one in ladders.values())
+    assert {path.name for path in out.parent.iterdir()} == LEFT
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 Guidance is used, off by default, and refused for a model that cannot be guided.
 """
 
-import multiprocessing
 import random
 import signal
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import make_shard, write_networks, write_requests, write_results
+from networks import make_shard, worker, write_networks, write_requests, write_results
 from scans import TINY, write_section
 
 from brainldm.core.errors import ConfigError, DataError
@@ -76,25 +75,12 @@ def test_rows_asked_for_by_number_are_those_of_the_shard(one: Path, tmp_path: Pa
     assert not (tmp_path / "none").exists()
 
 
-def worker(results: Path, until_rows: int) -> multiprocessing.Process:
-    """A process that makes the shard, once it has finished that many rows."""
-    context = multiprocessing.get_context("forkserver")  # imports torch once, and has run no thread of it when it forks
-    context.set_forkserver_preload(["networks"])
-    process = context.Process(target=make_shard, args=(results, WHOLE))
-    process.start()
-    limit = time.monotonic() + 120
-    while len(list((results / "generate/work" / WHOLE).glob("0*.row"))) < until_rows and time.monotonic() < limit:
-        assert process.is_alive(), "the worker ended before it was told to"
-        time.sleep(0.002)
-    return process
-
-
 def test_killed_at_three_random_moments_it_makes_the_same_bytes(one: Path, tmp_path: Path) -> None:
     seed = random.randrange(10**6)
     print(f"kills follow from seed {seed}")
     draw, work = random.Random(seed), write_results(tmp_path, [range(24)]) / "generate/work" / WHOLE
     for target in sorted(draw.sample(range(1, 17), 3)):
-        process = worker(tmp_path, target)
+        process = worker(tmp_path, WHOLE, target)
         time.sleep(draw.uniform(0, 0.02))
         process.kill()
         process.join()
@@ -108,7 +94,7 @@ def test_killed_at_three_random_moments_it_makes_the_same_bytes(one: Path, tmp_p
 
 def test_told_to_end_it_keeps_what_it_has_and_asks_to_be_started_again(one: Path, tmp_path: Path) -> None:
     write_results(tmp_path, [range(24)])
-    process = worker(tmp_path, 3)
+    process = worker(tmp_path, WHOLE, 3)
     process.terminate()
     process.join(30)
     assert process.exitcode == REQUEUE
@@ -140,7 +126,7 @@ def guidable(tmp_path: Path) -> Path:
 
 def guided(folder: Path, guidance: float | None, model: str = "") -> list[str]:
     """The SHA-256 of every volume's voxels."""
-    section = write_section(folder / "section.json", "generate", **({} if guidance is None else {"guidance": guidance}))
+    section = write_section(folder / "section.json", "generate", attempts=1, **({} if guidance is None else {"guidance": guidance}))
     out = folder / f"{model}{guidance}/000000-000001.json"
     request = [folder / "request/000000-000001.parquet"]
     generate.main(section, request, folder / MODELS[0], folder / model / MODELS[1], out, device="cpu")

@@ -81,6 +81,7 @@ def test_the_table_joins_what_was_requested_measured_and_stored(made: Path) -> N
     assert table["index"].tolist() == list(range(10))
     assert np.allclose(table["measured_ventricles_ml"], table["ventricles_ml"] + 1)
     assert table["qc_pass"].tolist() == [index != 3 for index in range(10)]
+    assert (table["attempt"].unique().tolist(), table["rejected"].unique().tolist()) == ([0], [""])
     assert table["shard"].tolist() == [SHARDS[0]] * 7 + [SHARDS[1]] * 3
     files = digests(made / "release")
     assert [files[path] for path in table["path"]] == table["sha256"].tolist()
@@ -93,6 +94,7 @@ def test_the_table_joins_what_was_requested_measured_and_stored(made: Path) -> N
     assert {name: unit for name, unit in units.items() if unit not in ("mL", REACH)} == {
         "age_years": "year",
         "age_predicted_years": "year",
+        "age_spread_years": "year",
         "tar_offset": "byte",
         "n_bytes": "byte",
     }
@@ -108,7 +110,7 @@ def test_every_participants_column_is_described(made: Path) -> None:
     numbers = [name for name in table.columns if pd.to_numeric(table[name], errors="coerce").notna().all()]
     for name in table.columns[1:]:
         assert sidecar[name]["Description"]
-        assert ("Units" in sidecar[name]) == (name in numbers)
+        assert ("Units" in sidecar[name]) == (name in numbers and name != "attempt")  # a count
         if "Levels" in sidecar[name]:
             assert set(table[name]) <= set(sidecar[name]["Levels"])
     assert table["qc_reason"].tolist() == ["n/a"] * 3 + ["empty"] + ["n/a"] * 6

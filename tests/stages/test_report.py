@@ -65,11 +65,11 @@ def test_the_page_asks_the_network_for_nothing(page: tuple[Page, str, Path]) -> 
 def test_every_picture_decodes_and_every_svg_parses(page: tuple[Page, str, Path]) -> None:
     parsed, text, _ = page
     pictures = [address for address in parsed.addresses if address.startswith("data:")]
-    assert len(pictures) == 3 + 3 + 6 + 6 + 4 + 2 + 4 * (5 + 5) + scan_sheet.SHOWN
+    assert len(pictures) == 3 + 3 + 6 + 6 + 4 + 2 + 5 * (5 + 5) + scan_sheet.SHOWN
     for picture in pictures:
         assert min(matplotlib.image.imread(io.BytesIO(base64.b64decode(picture.split(",")[1]))).shape) > 0
     svgs = [f"<svg{part.split('</svg>')[0]}</svg>" for part in text.split("<svg")[1:]]
-    assert len(svgs) == 1 + 3 + 4 + 1 + 2 + 1 + 2
+    assert len(svgs) == 1 + 3 + 5 + 1 + 2 + 1 + 2
     for svg in svgs:
         ElementTree.fromstring(svg)
 

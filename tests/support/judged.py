@@ -56,7 +56,8 @@ def judge(folder: Path, n_real: int, n_synthetic: int, config: Config = TINY, **
     section = write_section(folder / "evaluate.section", "evaluate", config, **changes)
     tables = [[folder / f"{name}/{shard.stem}.parquet"] for name in ("request", "measure")]
     years, ruler = write_age_model(folder / "age.safetensors", config), write_segmenter(folder / "segmenter.safetensors", config)
-    evaluate.main(section, covariates, latents, tables[0], [shard], tables[1], ruler, years, coder, denoiser, out, device="cpu")
+    told = [write_section(folder / f"{stage}.section", stage, config) for stage in ("measure", "preprocess")]
+    evaluate.main(section, *told, covariates, latents, tables[0], [shard], tables[1], ruler, years, coder, denoiser, out, device="cpu")
     return out
 
 

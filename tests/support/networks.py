@@ -1,5 +1,7 @@
 """Requested rows and networks with random weights, for the tests of generation: everything real but what was learned."""
 
+import multiprocessing
+import time
 from pathlib import Path
 
 import numpy as np
@@ -50,16 +52,30 @@ def write_requests(folder: Path, shards: list[range]) -> list[Path]:
 
 def write_results(folder: Path, shards: list[range], **changes: object) -> Path:
     """A folder of results up to the requests and the networks; `changes` go into the section of generate."""
-    write_section(folder / "configure/generate.json", "generate", **changes)
+    write_section(folder / "configure/generate.json", "generate", **{"attempts": 1, **changes})
     write_networks(folder)
     write_requests(folder, shards)
     return folder
 
 
 def make_shard(results: Path, shard: str) -> Path:
-    """Generate one shard of such a folder; its manifest."""
+    """Generate one shard of such a folder, judged where it holds what judges; its manifest."""
     files = (f"train_{name}/model.safetensors" for name in ("autoencoder", "diffusion"))
     out = results / f"generate/{shard}.json"
     request = [results / f"request/{shard}.parquet"]
-    generate.main(results / "configure/generate.json", request, *(results / name for name in files), out, device="cpu")
+    judges = {name: path for name in ("segmenter", "age") if (path := results / f"train_{name}/model.safetensors").exists()}
+    generate.main(results / "configure/generate.json", request, *(results / name for name in files), out, **judges, device="cpu")
     return out
+
+
+def worker(results: Path, shard: str, until_rows: int) -> multiprocessing.Process:
+    """A process that makes the shard, once it has finished that many rows."""
+    context = multiprocessing.get_context("forkserver")  # imports torch once, and has run no thread of it when it forks
+    context.set_forkserver_preload(["networks"])
+    process = context.Process(target=make_shard, args=(results, shard))
+    process.start()
+    limit = time.monotonic() + 120
+    while len(list((results / "generate/work" / shard).glob("0*.row"))) < until_rows and time.monotonic() < limit:
+        assert process.is_alive(), "the worker ended before it was told to"
+        time.sleep(0.002)
+    return process

@@ -17,7 +17,7 @@ from brainldm.metrics import anatomy, audit, conditioning, fidelity, summary, ve
 
 CONFIG = parse(yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()))
 N, SEED = 40, 3
-LADDERS = ("ladder_ventricles_ml", "ladder_age_years", "beyond_ventricles_ml", "beyond_brain_ml")
+LADDERS = ("ladder_ventricles_ml", "ladder_brain_ml", "ladder_age_years", "beyond_ventricles_ml", "beyond_brain_ml")
 
 
 def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
@@ -36,7 +36,10 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
             "measured_ventricles_ml": ventricles + generator.normal(2, 4, N),
             "measured_brain_ml": 1790 - 5 * age + generator.normal(0, 20, N),
             "age_predicted_years": age + generator.normal(0, 6, N),
-            "qc_pass": True,
+            "qc_pass": np.arange(N) > 0,
+            "qc_reason": ["empty"] + [""] * (N - 1),
+            "attempt": np.arange(N) % 4 // 3,
+            "rejected": ["", "", "", "unsure age"] * (N // 4) + [""] * (N % 4),
             "in_support": np.arange(N) % 5 > 0,
         }
     )

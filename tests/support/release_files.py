@@ -23,6 +23,11 @@ CONFIG = {
 }
 GRID = parse({**CONFIG, "release": {**OWN, "packaging": "files"}}).grid
 SHARDS = ("000000-000006", "000007-000009")
+CELL = {
+    **{"sex": "F", "age_years": "below 60", "ventricles_ml": "30 to 40", "n_train": 3},
+    **{"rejection_rate": 0.25, "rejection_rate_ci": [0.1, 0.45], "rejection_rate_n": 12, "kept_failed": 1},
+    **{"ventricles_bias_ml": 0.52, "ventricles_mae_ml": 1.24},
+}
 REPORT = {
     "n_synthetic": 10,
     "audit": "no copies found",
@@ -30,6 +35,7 @@ REPORT = {
     "ventricles_r_ci": [0.97, 0.99],
     "window": "7, two scales",
     "nearest_train_ratio": 0.9,
+    "tables": {"coverage": [{**CELL, "n": 10}, {**CELL, "n": 0}]},
 }
 MADE_BY = {
     "section": {"seed": 1},
@@ -50,7 +56,9 @@ def make_shard(results: Path, shard: str, passes=lambda index: index != 3) -> No
     requested = requested.assign(noise_index=rows, support_distance=0.5, cell="")
     measured = pd.DataFrame({**identity, "ventricles_ml": frame["ventricles_ml"] + 1.0, "brain_ml": frame["brain_ml"], "icv_ml": 1600.0})
     passed = [passes(index) for index in rows]
-    measured = measured.assign(age_predicted_years=61.5, csf_ml=9.0, qc_pass=passed, qc_reason=["" if ok else "empty" for ok in passed])
+    measured = measured.assign(
+        age_predicted_years=61.5, age_spread_years=1.5, csf_ml=9.0, qc_pass=passed, qc_reason=["" if ok else "empty" for ok in passed]
+    )
     for stage, table in (("request", requested), ("measure", measured)):
         (results / stage).mkdir(parents=True, exist_ok=True)
         table.to_parquet(results / stage / f"{shard}.parquet", index=False)
@@ -69,6 +77,7 @@ def make_results(results: Path, shards=SHARDS, **release) -> Path:
     for stage in ("pack", "release"):
         (results / f"{stage}.json").write_text(section_json(config, stage))
     (results / "report.json").write_text(json.dumps(REPORT))
+    (results / "protocol.yaml").write_text("protocol: 1\n")
     training = pd.DataFrame({"participant_id": ["ukb-1000012", "ukb-1000027"], "sex": ["F", "M"], "age_years": [61.3, 55.2]})
     training.assign(ventricles_ml=[30.2361, 22.5], brain_ml=[1598.7513, 1490.1]).to_csv(results / "covariates.tsv", sep="\t", index=False)
     return results

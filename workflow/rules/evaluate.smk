@@ -4,6 +4,8 @@
 rule evaluate:
     input:
         section="results/configure/evaluate.json",
+        measuring="results/configure/measure.json",
+        preprocess="results/configure/preprocess.json",
         covariates="results/covariates/covariates.tsv",
         latents="results/encode/latents.json",
         rows=expand("results/request/{shard}.parquet", shard=SHARDS),
@@ -21,6 +23,7 @@ rule evaluate:
         truth=["results/cohort/truth.tsv"] if CONFIG.source.kind == "cohort" else [],
     output:
         report="results/evaluate/report.json",
+        protocol="results/evaluate/protocol.yaml",
         agreement="results/evaluate/agreement.tsv",
         reference="results/evaluate/reference.npz",
         images="results/evaluate/images.npz",
@@ -44,6 +47,8 @@ rule evaluate:
     shell:
         "OMP_NUM_THREADS={threads} brainldm evaluate"
         " --section {input.section:q}"
+        " --measuring {input.measuring:q}"
+        " --preprocess {input.preprocess:q}"
         " --covariates {input.covariates:q}"
         " --latents {input.latents:q}"
         " {params.shards}"

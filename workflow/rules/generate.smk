@@ -1,4 +1,4 @@
-"""One shard: requested rows and two networks in; a tar of volumes, their latents and the manifest out."""
+"""One shard: requested rows and two networks in (where rows are drawn again also what judges them); volumes, latents, manifest out."""
 
 
 rule generate:
@@ -7,6 +7,12 @@ rule generate:
         rows="results/request/{shard}.parquet",
         autoencoder="results/train_autoencoder/model.safetensors",
         diffusion="results/train_diffusion/model.safetensors",
+        segmenter=[SEGMENTER] if CONFIG.generate.attempts > 1 else [],
+        age=(
+            ["results/train_age/model.safetensors"]
+            if CONFIG.generate.attempts > 1
+            else []
+        ),
     output:
         tar="results/generate/{shard}.tar",
         latents="results/generate/{shard}.safetensors",
@@ -20,12 +26,17 @@ rule generate:
     threads: 1
     resources:
         device=CONFIG.device,
+    params:
+        judges=lambda wildcards, input: repeated("--segmenter", input.segmenter)
+        + " "
+        + repeated("--age", input.age),
     shell:
         "OMP_NUM_THREADS={threads} brainldm generate"
         " --section {input.section:q}"
         " --request {input.rows:q}"
         " --autoencoder {input.autoencoder:q}"
         " --diffusion {input.diffusion:q}"
+        " {params.judges}"
         " --device {resources.device:q}"
         " --out {output.manifest:q} 2>&1 | tee {log:q}"
 
@@ -36,6 +47,8 @@ use rule generate as generate_as_published with:
         rows="results/request/{shard}.parquet",
         autoencoder="results/train_autoencoder/model.safetensors",
         diffusion="results/train_diffusion/model.safetensors",
+        segmenter=[],
+        age=[],
     output:
         tar="results/generate/{sampler}/{shard}.tar",
         latents="results/generate/{sampler}/{shard}.safetensors",

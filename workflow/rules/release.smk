@@ -6,6 +6,7 @@ rule release:
         section="results/configure/release.json",
         packs=expand("results/pack/{shard}.json", shard=SHARDS),
         report="results/evaluate/report.json",
+        protocol="results/evaluate/protocol.yaml",
         covariates="results/covariates/covariates.tsv",
         latents=(
             expand("results/generate/{shard}.safetensors", shard=SHARDS)

@@ -29,7 +29,7 @@ rule train_baseline:
 
 rule generate_baseline:
     input:
-        section="results/configure/generate.json",
+        section="results/configure/generate_ddim.json",
         rows="results/request/{shard}.parquet",
         model="results/train_baseline/{baseline}/model.safetensors",
     output:
