@@ -45,15 +45,25 @@ def prepare(
 
     What goes in and out, the tables and the last norm and convolution keep the type they had, so a sampler's state does, too.
     """
-    diffusion.network = _ready(Unet(diffusion.network, len(diffusion.schedule.alpha_bar), levers), dtype, levers, compiled)
+    prepare_unet(diffusion, dtype, levers, compiled)
     prepare_decoder(autoencoder, dtype, levers, compiled)
+
+
+def prepare_unet(diffusion: Diffusion, dtype: torch.dtype = torch.float32, levers: frozenset[str] = LEVERS, compiled: bool = False) -> None:
+    """Rewrite the U-Net alone."""
+    diffusion.network = _ready(Unet(diffusion.network, len(diffusion.schedule.alpha_bar), levers), dtype, levers, compiled)
 
 
 def prepare_decoder(
     autoencoder: Autoencoder, dtype: torch.dtype = torch.float32, levers: frozenset[str] = LEVERS, compiled: bool = False
 ) -> None:
     """Rewrite the decoder alone: what decodes latents that others have sampled, bit for bit as `prepare` does."""
-    autoencoder.network.decoder = _ready(Decoder(autoencoder.network.decoder, levers), dtype, levers, compiled)
+    autoencoder.network.decoder = _ready(Coder(autoencoder.network.decoder, levers), dtype, levers, compiled)
+
+
+def prepare_encoder(autoencoder: Autoencoder, dtype: torch.dtype = torch.float32) -> None:
+    """Rewrite the encoder alone: its residual blocks, which at full size hold most of the memory."""
+    autoencoder.network.encoder = _ready(Coder(autoencoder.network.encoder, LEVERS), dtype, LEVERS, False)
 
 
 def _ready(network: Any, dtype: torch.dtype, levers: frozenset[str], compiled: bool) -> Any:
@@ -225,29 +235,29 @@ class HalfAsFine(nn.Module):
         return F.avg_pool3d(x.to(torch.promote_types(x.dtype, torch.float32)), 2).to(x.dtype)
 
 
-class Decoder(nn.Module):
-    """MONAI's decoder of latents [N,C,i,j,k], some volumes at a time, so that memory does not grow with the batch."""
+class Coder(nn.Module):
+    """MONAI's decoder of latents [N,C,i,j,k], or its encoder; some volumes at a time, so that memory does not grow with the batch."""
 
     def __init__(self, network: Any, levers: frozenset[str]) -> None:
         super().__init__()
         *inner, norm, conv = network.blocks
-        self.inner = nn.ModuleList(_decoding(block, levers) for block in inner)
+        self.inner = nn.ModuleList(_coding(block, levers) for block in inner)
         self.last: Any = nn.Sequential(norm, conv)
         self.finer = 8 ** sum(isinstance(block, UpSample) for block in inner)
 
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        """Images, as the decoder's own forward pass gives them."""
-        at_once = max(1, VOXELS_AT_ONCE // (latents[0, 0].numel() * self.finer))
-        return torch.cat([self._decode(part) for part in latents.split(at_once)])
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images of latents, or features of images, as the network's own forward pass gives them."""
+        at_once = max(1, VOXELS_AT_ONCE // (x[0, 0].numel() * self.finer))
+        return torch.cat([self._code(part) for part in x.split(at_once)])
 
-    def _decode(self, h: torch.Tensor) -> torch.Tensor:
+    def _code(self, h: torch.Tensor) -> torch.Tensor:
         h = h.to(next(self.inner.parameters()).dtype)
         for block in self.inner:
             h = block(h)
         return self.last(h.to(self.last[0].weight.dtype))
 
 
-def _decoding(block: Any, levers: frozenset[str]) -> nn.Module:
+def _coding(block: Any, levers: frozenset[str]) -> nn.Module:
     if isinstance(block, AEKLResBlock):
         return ResBlock(block, block.nin_shortcut, levers)
     if isinstance(block, UpSample) and "upsample" in levers and block.upsample_non_trainable.mode == "nearest":

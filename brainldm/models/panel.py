@@ -11,11 +11,11 @@ from rich.progress import track
 from scipy.ndimage import affine_transform
 
 from brainldm.core.config import Evaluate, Sampling
-from brainldm.core.covariates import NAMES
+from brainldm.core.covariates import NAMES, Ranges
 from brainldm.core.files import sha256
 from brainldm.core.grid import Grid
 from brainldm.core.labels import columns_mm3
-from brainldm.models import age, autoencoder, diffusion, medicalnet, ruler
+from brainldm.models import age, autoencoder, diffusion, fast, medicalnet, ruler
 from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.ruler import Ruler, volumes_ml
 from brainldm.models.sampling import sample_volumes
@@ -29,12 +29,15 @@ Read = Callable[[range], np.ndarray]  # places in a set -> images or latents
 
 @dataclass(frozen=True)
 class Panel:
-    """Networks on one device, the features of FID and their name, and the number of volumes that pass through at once."""
+    """Networks on one device, the features of FID and their name, and the number of volumes that pass through at once.
+
+    The diffusion model, by far the largest, is loaded when it is called for.
+    """
 
     ruler: Ruler
     age: age.AgeModel
     autoencoder: autoencoder.Autoencoder
-    diffusion: diffusion.Diffusion
+    denoiser: Callable[[], diffusion.Diffusion]
     embed: Callable[[torch.Tensor], np.ndarray]
     features_name: str
     device: torch.device
@@ -81,37 +84,31 @@ class Panel:
         """Latent means [N,C,i,j,k] to images [N,1,I,J,K] in [0, 1], float32."""
         return _numpy(self.autoencoder.decode(torch.from_numpy(mu).float().to(self.device)).clamp(0, 1).float())
 
-    def ladder(self, name: str, rows: np.ndarray, key: tuple[int, int], how: Sampling) -> Arrays:
+    def ladder(self, denoiser: diffusion.Diffusion, name: str, rows: np.ndarray, key: tuple[int, int], how: Sampling) -> Arrays:
         """One brain with one covariate moved (Pinaya et al. 2022, Figs. 2 and 4): `requested`, `measured` [S], `images` [S,I,J,K].
 
         `scaled` [S] is what was requested in min-max units of the training scans. `name` is the covariate that moves in rows [S,4],
         `key` is (seed, row index) of the noise that all volumes start from. One volume at a time, because networks are dear in memory;
         images are float16.
         """
-        noise = row_noise(*key, self.diffusion.latent_shape)[None]
-        fresh = fresh_noise([key], self.diffusion.latent_shape)
+        noise = row_noise(*key, denoiser.latent_shape)[None]
+        fresh = fresh_noise([key], denoiser.latent_shape)
         measured, images = [], []
         for row in rows:
-            image = sample_volumes(self.diffusion, self.autoencoder, row[None], noise, how, fresh).float()
+            image = sample_volumes(denoiser, self.autoencoder, row[None], noise, how, fresh).float()
             measured.append(self.age.predict(image) if name == "age_years" else volumes_ml(self.ruler, image)[name])
             images.append(_numpy(image[0].half()))
-        column, ranges = NAMES.index(name), self.diffusion.ranges
+        column, ranges = NAMES.index(name), denoiser.ranges
         scaled = (rows[:, column] - ranges.low[column]) / (ranges.high[column] - ranges.low[column])
         arrays = {"measured": np.concatenate(measured), "images": np.concatenate(images)}
         return {"requested": rows[:, column], "scaled": scaled, **arrays}
 
     def ladders(self, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> dict[str, Arrays]:
         """`ladder_NAME` within the range of training covariates [N,4], `beyond_NAME` outside it; arguments as of `ladder`."""
+        denoiser = self.denoiser()
         within = {f"ladder_{name}": (name, ladder_rows(training, name, n_steps)) for name in WITHIN}
-        beyond = {f"beyond_{name}": (name, self.beyond(training, name)) for name in BEYOND}
-        return {title: self.ladder(name, rows, key, how) for title, (name, rows) in (within | beyond).items()}
-
-    def beyond(self, training: np.ndarray, name: str) -> np.ndarray:
-        """Covariates [S,4] that leave the training range as far as the paper's: its BEYOND values of `name` in min-max units."""
-        rows = ladder_rows(training, name, len(BEYOND[name]))
-        column, ranges = NAMES.index(name), self.diffusion.ranges
-        rows[:, column] = ranges.low[column] + np.array(BEYOND[name]) * (ranges.high[column] - ranges.low[column])
-        return rows
+        beyond = {f"beyond_{name}": (name, beyond_rows(training, name, denoiser.ranges)) for name in BEYOND}
+        return {title: self.ladder(denoiser, name, rows, key, how) for title, (name, rows) in (within | beyond).items()}
 
     def _description(self, images: torch.Tensor) -> Arrays:
         mu = _numpy(self.autoencoder.encode(images)[0].flatten(1).half())
@@ -134,13 +131,22 @@ def over(read: Read, part: range, title: str, ask: Callable[[torch.Tensor], Arra
 def load(
     ruler_path: Path, age_path: Path, autoencoder_path: Path, diffusion_path: Path, grid: Grid, fabric: Fabric, options: Evaluate
 ) -> Panel:
-    """Load all four, and what makes the features of FID, onto the fabric's device."""
-    years = age.load(age_path).to(fabric.device)
+    """Load them, and what makes the features of FID, onto the fabric's device; autoencoder and diffusion model as `generate` runs them."""
+    years, coder = age.load(age_path).to(fabric.device), autoencoder.load(autoencoder_path).to(fabric.device)
+    dtype = fast.compute_dtype(fabric)
+    fast.prepare_encoder(coder, dtype)
+    fast.prepare_decoder(coder, dtype)
+
+    def denoiser() -> diffusion.Diffusion:
+        network = diffusion.load(diffusion_path).to(fabric.device)
+        fast.prepare_unet(network, dtype)
+        return network
+
     return Panel(
         ruler.load(ruler_path, grid, fabric),
         years,
-        autoencoder.load(autoencoder_path).to(fabric.device),
-        diffusion.load(diffusion_path).to(fabric.device),
+        coder,
+        denoiser,
         *embedding(options.features, years, age_path, fabric.device),
         fabric.device,
         options.batch_size,
@@ -166,6 +172,13 @@ def ladder_rows(training: np.ndarray, name: str, n_steps: int) -> np.ndarray:
     column = NAMES.index(name)
     low, high = np.percentile(training[:, column], PERCENTILES)
     rows[:, column] = np.linspace(low, high, n_steps)
+    return rows
+
+
+def beyond_rows(training: np.ndarray, name: str, ranges: Ranges) -> np.ndarray:
+    """Covariates [S,4] that leave the training range as far as the paper's: its BEYOND values of `name` in min-max units."""
+    rows, column = ladder_rows(training, name, len(BEYOND[name])), NAMES.index(name)
+    rows[:, column] = ranges.low[column] + np.array(BEYOND[name]) * (ranges.high[column] - ranges.low[column])
     return rows
 
 

@@ -52,6 +52,16 @@ def test_every_lever_leaves_the_networks_as_they_are(levers, kind):
 
 
 @pytest.mark.parametrize("kind", ["paper", "demo"])
+def test_the_encoder_is_left_as_it_is(kind):
+    plain = networks(kind)[1].double()
+    quick = copy.deepcopy(plain)
+    fast.prepare_encoder(quick, torch.float64)
+    images = torch.rand(2, 1, *plain.spec["shape"]).double()
+    for found, expected in zip(quick.encode(images), plain.encode(images), strict=True):
+        assert relative(found, expected) <= 1e-10
+
+
+@pytest.mark.parametrize("kind", ["paper", "demo"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.2)], ids=str)
 def test_volumes_are_the_same_to_the_rounding_of_the_precision(kind, dtype, tolerance):
     plain = networks(kind)
@@ -85,9 +95,9 @@ def test_volumes_decoded_one_by_one_are_those_of_a_batch(monkeypatch):
     assert seen == [1, 1, 1]
 
 
-def test_unknown_blocks_of_a_decoder_are_left_as_they_are():
+def test_unknown_blocks_of_a_coder_are_left_as_they_are():
     block = torch.nn.Conv3d(2, 2, 1)
-    assert fast._decoding(block, fast.LEVERS) is block
+    assert fast._coding(block, fast.LEVERS) is block
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)])

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from brainldm.core.covariates import Ranges
 from brainldm.core.files import sha256
 from brainldm.core.labels import DEMO
 from brainldm.models import age, checkpoint, medicalnet, panel
-from brainldm.models.panel import ladder_rows
+from brainldm.models.panel import beyond_rows, ladder_rows
 
 SHAPE = (16, 16, 16)
 
@@ -38,16 +39,16 @@ def _age_file(path: Path) -> Path:
 
 def _panel(embed: Any = None) -> panel.Panel:
     """A panel with a true age model's place taken by none: what a test does not name is not asked."""
-    ranges = SimpleNamespace(low=(0.0, 40.0, 10.0, 1000.0), high=(1.0, 80.0, 110.0, 2000.0))
     coder = SimpleNamespace(encode=lambda images: (images[:, :, ::8, ::8, ::8], None), decode=lambda mu: 3 * mu)
     ruler = SimpleNamespace(segment=lambda images: SimpleNamespace(label_ml={label: images.sum((1, 2, 3, 4)).numpy() for label in DEMO}))
     years = SimpleNamespace(predict=lambda images: images.mean((1, 2, 3, 4)).numpy())
-    parts = (ruler, years, coder, SimpleNamespace(ranges=ranges), embed, "planted", torch.device("cpu"), 2)
+    parts = (ruler, years, coder, None, embed, "planted", torch.device("cpu"), 2)
     return panel.Panel(*cast("Any", parts))
 
 
 def test_beyond_the_range_means_the_papers_min_max_values() -> None:
-    rows = _panel().beyond(_training(), "ventricles_ml")
+    ranges = Ranges((0.0, 40.0, 10.0, 1000.0), (1.0, 80.0, 110.0, 2000.0))
+    rows = beyond_rows(_training(), "ventricles_ml", ranges)
     np.testing.assert_allclose((rows[:, 2] - 10) / 100, panel.BEYOND["ventricles_ml"])
     assert {-0.5, 1.5, 1.9} <= set(panel.BEYOND["ventricles_ml"])
     assert {-0.1, -0.3, -0.5} <= set(panel.BEYOND["brain_ml"])

@@ -34,7 +34,7 @@ def training(n: int = 60) -> pd.DataFrame:
 
 
 def request(folder: Path, table: pd.DataFrame, shard: str, /, **design: object) -> pd.DataFrame:
-    values = {**CONFIG, "request": {**CONFIG["request"], **design}}
+    values = {**CONFIG, "request": {**CONFIG["request"], **design}, "generate": {**CONFIG["generate"], "attempts": 1}}
     (folder / "request.json").write_text(section_json(parse(values), "request"))
     table.to_csv(folder / "covariates.tsv", sep="\t", index=False, na_rep="n/a")
     listed = None if "table" not in design else Path(str(design["table"]))
