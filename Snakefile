@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -44,6 +45,7 @@ TABLE_SHARDS = shard_names(CONFIG.paper_table.n_volumes, CONFIG.request.rows_per
 FIRST_SHARDS = SHARDS[: -(-CONFIG.utility.n_synthetic // CONFIG.request.rows_per_shard)]
 TRAINED_ON = {"real": [], "synthetic": FIRST_SHARDS, "both": FIRST_SHARDS}
 REPEATS = range(CONFIG.utility.repeats)
+STARTED = time.time()
 
 
 folder.check_results(Path())
@@ -51,6 +53,10 @@ folder.check_results(Path())
 
 onstart:
     folder.mark_results(Path())
+
+
+onsuccess:
+    print(folder.news(Path(), STARTED))
 
 
 wildcard_constraints:

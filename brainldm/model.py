@@ -13,7 +13,9 @@ import torch
 
 from brainldm.core.config import Generate, Given, read_section
 from brainldm.core.covariates import NAMES, UNITS
+from brainldm.core.errors import ConfigError
 from brainldm.core.rows import participant_id
+from brainldm.formats.foreign import LIMITS
 from brainldm.formats.nifti import SLOPE, encode_volume
 from brainldm.models import autoencoder, pretrained, rows
 from brainldm.models.training import make_fabric
@@ -80,7 +82,11 @@ class Model:
 
 
 def request(n: int, seed: int, index: int, **covariates: float | str) -> pd.DataFrame:
-    """A table of `n` rows of the same covariates."""
+    """A table of `n` rows of the same covariates; ConfigError for ages and volumes that nobody has in any unit but another."""
+    for name, most in LIMITS.items():
+        if not 0 < float(covariates[name]) <= most:
+            remedy = "; if these are mm3, divide by 1000" if name.endswith("_ml") and float(covariates[name]) > most else ""
+            raise ConfigError(f"{name}: expected a value above 0, {most:g} at most, found {covariates[name]}{remedy}")
     indices = range(index, index + n)
     table = pd.DataFrame({"participant_id": [participant_id(row) for row in indices], "index": indices, "seed": seed})
     return table.assign(**covariates)

@@ -51,3 +51,9 @@ def mark_results(folder: Path) -> None:
     """Note which version the folder's results are of."""
     if not (folder / RESULTS).is_file():
         write_json(folder / RESULTS, {"format": FORMAT, "brainldm": __version__})
+
+
+def news(folder: Path, since: float) -> str:
+    """The report's figures as text, if they were written after `since`, in seconds of the epoch."""
+    path = folder / "results/report.txt"
+    return path.read_text(encoding="utf-8") if path.is_file() and path.stat().st_mtime >= since else ""

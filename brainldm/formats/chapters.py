@@ -20,6 +20,7 @@ ORIENTATION = (
 # key of this run, key of its real counterpart, name, digits, what good looks like
 HEADLINE = (
     ("ventricles_r", None, "Ventricles: requested against measured, r", 3, "1: the brain has the ventricles that were asked for"),
+    ("ventricles_slope", None, "Ventricles: slope of measured over requested", 2, "1; near 0 nothing is obeyed, however high r is"),
     ("ventricles_bias_ml", None, "Ventricles: mean of measured - requested, mL", 2, "0"),
     ("brain_r", None, "Brain volume: requested against measured, r", 3, "1"),
     (

@@ -22,6 +22,8 @@ class Rule(NamedTuple):
 
 RULES = (
     Rule("obeys the ventricles asked for", "ventricles_r", ">=", lambda report: 0.9),  # paper: 0.972
+    Rule("follows them in size", "ventricles_slope", ">=", lambda report: 0.5),  # r alone is high where next to nothing follows
+    Rule("obeys the brain volume asked for", "brain_r", ">=", lambda report: 0.7),
     Rule("obeys the age asked for", "age_r", ">=", lambda report: 0.8 * report["age_r_real"]),
     Rule("looks as real to the features", "fid", "<=", lambda report: 20 * report["fid_real"]),  # paper: 16
     Rule("differs as real scans do", "ms_ssim", "<=", lambda report: 1 - 0.75 * (1 - report["ms_ssim_reconstruction"])),

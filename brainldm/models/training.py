@@ -11,6 +11,7 @@ import mmap
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ def make_fabric(device: str, precision: str, seed: int) -> Fabric:
         raise ConfigError("device: expected a GPU, found none that torch can use; set device to cpu or auto, or look at nvidia-smi")
     if precision == "auto":
         precision = "bf16-mixed" if device != "cpu" and torch.cuda.is_available() else "32-true"
+    warnings.filterwarnings("ignore", "The `srun` command is available")  # of Lightning; in every job where SLURM is installed
     kind, _, place = device.partition(":")
     accelerator = "gpu" if kind == "cuda" else kind
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))

@@ -89,7 +89,11 @@ def test_a_sound_generator_passes_everything() -> None:
 
 def test_ignoring_the_conditions_is_caught_by_r_alone() -> None:
     asked, images = _people(3, N)
-    assert _failed(asked, images[::-1]) == {"ventricles_r", "age_r"}
+    assert _failed(asked, images[::-1]) == {"ventricles_r", "brain_r", "age_r"}  # the planted ruler knows no mL, so its slope says nothing
+
+
+def test_obeying_by_next_to_nothing_is_caught_by_the_slope() -> None:
+    assert verdicts.failed(verdicts.verdicts({"ventricles_r": 0.989, "ventricles_slope": 0.0035})) == {"ventricles_slope"}
 
 
 def test_collapse_to_three_volumes_is_caught_by_similarity_recall_and_coverage() -> None:
