@@ -84,7 +84,7 @@ class Model:
 def request(n: int, seed: int, index: int, **covariates: float | str) -> pd.DataFrame:
     """A table of `n` rows of the same covariates; ConfigError for ages and volumes that nobody has in any unit but another."""
     for name, most in LIMITS.items():
-        if not 0 < float(covariates[name]) <= most:
+        if float(covariates[name]) <= 0 or float(covariates[name]) > most:
             remedy = "; if these are mm3, divide by 1000" if name.endswith("_ml") and float(covariates[name]) > most else ""
             raise ConfigError(f"{name}: expected a value above 0, {most:g} at most, found {covariates[name]}{remedy}")
     indices = range(index, index + n)

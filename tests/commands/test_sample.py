@@ -132,6 +132,10 @@ def test_an_imported_model_is_sampled_as_its_section_says(tmp_path: Path, model:
         ({"autoencoder": "a.safetensors"}, "both --autoencoder and --diffusion"),
         ({"model": "nowhere"}, "nowhere: expected a model laid out as results/, found no train_autoencoder/model.safetensors"),
         ({"age": "nan"}, "expected finite numbers, found nan as age_years"),
+        (
+            {"ventricles_ml": 45000.0},
+            "ventricles_ml: expected a value above 0, 5000 at most, found 45000.0; if these are mm3, divide by 1000",
+        ),
     ],
 )
 def test_what_cannot_be_sampled_is_one_error_and_nothing_is_written(tmp_path: Path, options: dict[str, str], message: str) -> None:
