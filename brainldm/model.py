@@ -69,7 +69,8 @@ class Model:
     ) -> list[nib.Nifti1Image]:
         """`n` brains of those covariates that differ in their noise; `get_fdata()` gives intensities in about [0, 1].
 
-        `seed`, `index` (row of the first) and `attempt` key the noise. DataError for another sex or a number that is not finite.
+        `seed`, `index` (row of the first) and `attempt` key the noise. DataError for another sex or a number that is not finite,
+        ConfigError for an age or a volume that nobody has.
         """
         table = request(n, seed, index, age_years=age_years, sex=sex, ventricles_ml=ventricles_ml, brain_ml=brain_ml)
         return [nib.Nifti1Image.from_bytes(gzip.decompress(made.content)) for made in self.make(table.assign(attempt=attempt))]
@@ -82,7 +83,7 @@ class Model:
 
 
 def request(n: int, seed: int, index: int, **covariates: float | str) -> pd.DataFrame:
-    """A table of `n` rows of the same covariates; ConfigError for ages and volumes that nobody has in any unit but another."""
+    """A table of `n` rows of the same covariates; ConfigError for an age or a volume that nobody has: its unit is another."""
     for name, most in LIMITS.items():
         if float(covariates[name]) <= 0 or float(covariates[name]) > most:
             remedy = "; if these are mm3, divide by 1000" if name.endswith("_ml") and float(covariates[name]) > most else ""

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from brainldm.core.config import Training
+from brainldm.core.projection import VIEWS
 from brainldm.models import age, checkpoint
 from brainldm.models.training import Optimizer, make_fabric
 
@@ -34,3 +35,12 @@ def test_a_planted_age_is_learned_and_kept(tmp_path):
     assert network.features(images).shape == (64, 8)
     checkpoint.save(tmp_path / "age.safetensors", network.state_dict(), network.spec)
     assert age.load(tmp_path / "age.safetensors").predict(images) == pytest.approx(predicted, abs=1e-3)
+
+
+def test_answers_are_predictions_of_the_views_and_plan_counts_them():
+    torch.manual_seed(0)
+    network, images = age.AgeModel(SPEC), torch.rand(3, 1, 8, 8, 8)
+    answers = network.answers(images)
+    assert len(answers) == VIEWS
+    np.testing.assert_allclose(answers[:2], [network.predict(images), network.predict(images.flip(2))])
+    assert (answers.std(0) > 0).all()
