@@ -45,7 +45,7 @@ def main(
 
 
 def _table(stages: dict[str, Progress]) -> Table:
-    table = Table("stage", *STATES, "jobs/h", "hours left")
+    table = Table("stage", *STATES, "jobs/h", "h left", box=None, pad_edge=False, collapse_padding=True)  # within 80 columns
     for stage, found in stages.items():
         figures = ("" if value is None else f"{value:,.1f}" for value in (found.per_hour, found.hours_left))
         table.add_row(stage, *(str(found.counts[state] or "") for state in STATES), *figures)

@@ -42,7 +42,10 @@ svg.dag text { fill: currentColor; }
 .sheet:has(.mixed input:checked) :is(.tiles figcaption, h3) { display: none; }
 .beside { display: grid; gap: 20px; grid-template-columns: minmax(0, 5fr) minmax(0, 3fr); align-items: start; }
 @media (max-width: 800px) { .beside { grid-template-columns: minmax(0, 1fr); } }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; margin: .6em 0; background: linear-gradient(90deg, var(--paper) 50%, transparent) left / 3em 100%,
+  linear-gradient(270deg, var(--paper) 50%, transparent) right / 3em 100%, linear-gradient(90deg, var(--line), transparent) left / 1em 100%,
+  linear-gradient(270deg, var(--line), transparent) right / 1em 100%; background-repeat: no-repeat;
+  background-attachment: local, local, scroll, scroll; }
 nav { display: flex; flex-wrap: wrap; gap: .3em 1.2em; font-size: .92em; }
 nav a { color: var(--mark); text-decoration: none; }
 table { border-collapse: collapse; font-size: .92em; font-variant-numeric: tabular-nums; }

@@ -14,7 +14,7 @@ def chapter(folder: Path) -> str:
     """The table of results/benchmarks, less the report's own, which would make the next report another; nothing without benchmarks."""
     rows = [line for stage in STORY if stage != "report" and (line := _line(stage, list(_jobs(folder / stage))))]
     note = "Of the last time that each job ran; a job of a second or two may be too short to be measured."
-    table = html.table(("stage", "jobs", "hours in all", "longest (s)", "CPU hours", "most memory (GB)"), rows)
+    table = html.table(("stage", "jobs", "in all (h:min:s)", "longest", "CPU time", "most memory (GB)"), rows)
     return html.section("What did it cost?", table, html.paragraph(note)) if rows else ""
 
 
@@ -37,5 +37,10 @@ def _line(stage: str, jobs: list[dict[str, float]]) -> tuple[str, ...] | None:
     if not jobs:
         return None
     seconds, cpu_seconds, memory_mib = ([job[name] for job in jobs] for name in COLUMNS)
-    hours = (f"{sum(values) / 3600:,.2f}" for values in (seconds, cpu_seconds))
-    return stage, f"{len(jobs):,}", next(hours), f"{max(seconds):,.0f}", next(hours), f"{max(memory_mib) * 2**20 / 1e9:.2f}"
+    times = (_clock(value) for value in (sum(seconds), max(seconds), sum(cpu_seconds)))
+    return stage, f"{len(jobs):,}", *times, f"{max(memory_mib) * 2**20 / 1e9:.2f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60:,}:{minutes % 60:02}:{rest:02}"

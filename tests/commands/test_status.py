@@ -46,6 +46,12 @@ def test_every_stage_has_its_jobs_and_its_files_are_known(project):
     assert sum(job.stage == "preprocess" for job in found) == 4
 
 
+def test_the_table_fits_a_terminal_of_80_columns(project):
+    finish(project, "train_autoencoder", "train_autoencoder", "results/train_autoencoder/model.safetensors")
+    head = next(line for line in told(project).splitlines() if line.lstrip().startswith("stage"))
+    assert head.split() == ["stage", "done", "running", "interrupted", "failed", "missing", "jobs/h", "h", "left"]
+
+
 def test_optional_stages_are_told_where_they_were_asked_for(project):
     finish(project, "train_baseline", "lsgan", "results/train_baseline/lsgan/model.safetensors")
     (project / "results/train_baseline/lsgan/log.csv").touch()

@@ -19,8 +19,8 @@ def test_jobs_are_summed_by_stage(tmp_path: Path) -> None:
     text = chapter(tmp_path)
     lines = [line.replace("</td>", " ").replace("<td>", "").split() for line in text.split("<tr>")[2:]]
     assert [line[:6] for line in lines] == [
-        ["generate", "2", "1.00", "3,600", "1.00", "4.19"],
-        ["pack", "1", "2.00", "7,200", "0.10", "1.05</tr>"[:4]],
+        ["generate", "2", "1:00:01", "1:00:00", "1:00:00", "4.19"],
+        ["pack", "1", "2:00:00", "2:00:00", "0:06:00", "1.05"],
     ]
 
 
