@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+sys.path.append(str(Path(__file__).parent / "support"))
+
+from spent import spent
+
 from brainldm.core.story import OPTIONAL, STORY
 
 ROOT = Path(__file__).parents[1]
@@ -70,17 +74,11 @@ SOURCE = {"kind": "manifest", "manifest": "scans.tsv"}
 
 def test_the_papers_run_is_planned_in_seconds(paper: Path) -> None:
     write_config(paper, "workflow/presets/paper.yaml", source=SOURCE, preprocess={"scans_per_batch": 100}, request={"rows_per_shard": 250})
-    # A process of little memory in between, since Linux counts the parent's until exec.
-    run = "subprocess.run(sys.argv[1:], check=True)"
-    middle = f"import resource, subprocess, sys; {run}; print(*resource.getrusage(resource.RUSAGE_CHILDREN)[:3])"
-    done = subprocess.run([sys.executable, "-c", middle, *command(paper, "--dry-run")], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
-    printed, used = done.stdout.rstrip("\n").rsplit("\n", 1)
-    user_s, system_s, peak_kb = map(float, used.split())
-    counts = stats(printed)
+    used = spent(*command(paper, "--dry-run"), timeout=300)
+    counts = stats(used.printed)
     assert (counts["preprocess"], counts["generate"], counts["pack"]) == (318, 400, 400)
-    assert user_s + system_s < 20  # of one core; about 4 on an idle one
-    assert peak_kb < 400_000
+    assert used.cpu_seconds < 20  # of one core; about 4 on an idle one
+    assert used.peak_mib < 400
 
 
 def test_growth_from_a_thousand_rows_runs_none_of_them_again(paper: Path) -> None:

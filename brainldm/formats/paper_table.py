@@ -51,9 +51,9 @@ def _note(rows: Rows, about: Mapping[str, Any]) -> str:
     alike = sorted(models, key=lambda name: abs(rows[name]["ms_ssim"] - rows["real"]["ms_ssim"]))
     first = rows[models[0]]
     return (
-        f"FID, precision and recall between {first['fid_n']} real scans and as many others: mean and 2.5th to 97.5th percentile of "
-        f"{first['fid_draws']} draws; features: {about['features']}. "
-        f"Similarities: {first['ms_ssim_n']} random pairs, bootstrap over pairs. "
+        f"FID, precision and recall between {first['fid_n']} real scans and as many others: mean of {first['fid_draws']} draws, "
+        f"interval from draws of halves; features: {about['features']}. "
+        f"Similarities: {first['ms_ssim_n']} random pairs, bootstrap over volumes. "
         f"Sampling: {first['seconds_n']} volumes, one at a time, decoding included, on {about['device']}.\n\n"
         f"Lowest FID first, as measured: {_names(by_fid)}. Nearest to the real scans' MS-SSIM first: {_names(alike)}. "
         f"The published numbers are of other scans, another grid and other features: compare orders, not values."

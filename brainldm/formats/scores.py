@@ -56,8 +56,8 @@ def features(report: Report) -> str:
     curve = report["fid_curve"]
     lines = [(name, curve[key], curve[f"{key}_ci"]) for name, key in (("synthetic", "fid"), ("real", "fid_real"))]
     caption = (
-        f"FID between n real scans and n others; bands: 2.5th to 97.5th percentile of {report['fid_draws']} draws. FID falls with n, so "
-        f"only equal n compare. Features: {report['fid_features']}. Good: synthetic where real is."
+        f"FID between n real scans (of training and held out) and n others; bands: 95 %, from {report['fid_draws']} draws of halves. "
+        f"FID falls with n, so only equal n compare. Features: {report['fid_features']}. Good: synthetic where real is."
     )
     rows = [(escape(says), *(_interval(report, f"{name}{end}") for end in ("", "_real"))) for name, says in COMPANIONS]
     table = html.figure(html.table(("", "synthetic", "real"), rows), f"n = {report['kid_n']:,} of each kind. Good: as real against real.")
@@ -77,7 +77,7 @@ def diversity(report: Report) -> str:
     for name, label in (("ms_ssim", "MS-SSIM"), ("g4r_ssim", "4-G-R-SSIM")):
         rows = [(kind, report[f"{name}{end}"], report[f"{name}{end}_ci"]) for kind, end in kinds]
         counts = ", ".join(f"{report[f'{name}{end}_n']:,} {kind}" for kind, end in kinds)
-        caption = f"n pairs: {counts}; bars: 95 %, bootstrap over pairs. Good: synthetic where real is; further right is too alike."
+        caption = f"n pairs: {counts}; bars: 95 %, bootstrap over volumes. Good: synthetic where real is; further right is too alike."
         plots.append(html.figure(figures.intervals_svg(rows, f"mean {label} of random pairs"), caption))
     variants = (("single scale", "g4r_ssim_single_scale"), ("not regularised (4-G-SSIM)", "g4r_ssim_plain"))
     cells = [(label, *(_interval(report, f"{name}{end}") for _, end in kinds)) for label, name in variants]

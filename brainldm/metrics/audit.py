@@ -12,7 +12,7 @@ from scipy import ndimage, stats
 
 from brainldm.core.gate import PASSED
 from brainldm.core.judging import Evaluate
-from brainldm.metrics.nearest import nearest_references
+from brainldm.metrics.nearest import Chosen, nearest_references
 from brainldm.metrics.summary import Entries, entry, nearness
 
 NEIGHBOURS = 5  # held-out scans whose mean distance stands for "a scan that was never trained on"
@@ -32,10 +32,10 @@ Ratios = Mapping[str, np.ndarray]  # by space
 class Space(NamedTuple):
     """Features [N, D] of the training scans and [H, D] of the held-out scans in one space."""
 
-    train: np.ndarray
-    held_out: np.ndarray
+    train: np.ndarray | Chosen
+    held_out: np.ndarray | Chosen
 
-    def ratio(self, queries: np.ndarray, own: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def ratio(self, queries: np.ndarray | Chosen, own: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of queries [Q, D]: distance to the nearest training scan over that to held-out ones; which scan it is; that distance; all [Q].
 
         `own`: the queries are the held-out scans themselves, each of which is none of its own neighbours.

@@ -8,7 +8,7 @@ from brainldm.metrics import anatomy, audit, conditioning, fidelity, g4r, manifo
 from brainldm.metrics.diversity import SCORES
 from brainldm.metrics.diversity import scales as weights
 
-PAIRS = "mean over random pairs of one set (no pair twice), on intensities clamped to [0, 1]; interval: bootstrap over pairs"
+PAIRS = "mean over random pairs of one set (no pair twice), on intensities clamped to [0, 1]; interval: bootstrap over volumes"
 WINDOW = {"window_voxels": scales.WINDOW, "sigma_voxels": scales.SIGMA, "k1": scales.K1, "k2": scales.K2, "data_range": 1.0}
 INTENSITIES = (
     "scans are resampled to the grid, and `preprocess.intensity_percentiles` of the volume become 0 and 1, clipped; "
@@ -27,9 +27,10 @@ OBEDIENCE = (
     "mean of measured - requested; mean absolute error; interval: bootstrap percentiles over volumes"
 )
 FIDELITY = (
-    "features of n real scans against those of n others, mean and 2.5th to 97.5th percentile over draws; n: the smaller of half the real "
-    "scans and all others; fid: squared Frechet distance of Gaussians (Heusel et al. 2017) in float64; kid: unbiased squared MMD, kernel "
-    "(x.y / D + 1)^3; the others: balls that reach to the k-th neighbour (Kynkaanniemi et al. 2019, Naeem et al. 2020)"
+    "features of n real scans, of training and held out, against those of n others, mean over draws; n: the smaller of half the real scans "
+    "and all others; interval: percentiles over draws of halves, moved to the mean; fid: squared Frechet distance of Gaussians (Heusel et "
+    "al. 2017) in float64; kid: unbiased squared MMD, kernel (x.y / D + 1)^3; the others: balls that reach to the k-th neighbour "
+    "(Kynkaanniemi et al. 2019, Naeem et al. 2020)"
 )
 
 

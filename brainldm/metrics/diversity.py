@@ -13,7 +13,7 @@ from brainldm.metrics.g4r import g4r_ssim
 from brainldm.metrics.pairs import random_pairs
 from brainldm.metrics.sharpness import sharpness
 from brainldm.metrics.ssim import ms_ssim
-from brainldm.metrics.summary import Entries, entry, mean_of, psnr_db
+from brainldm.metrics.summary import Entries, entry, psnr_db
 
 SCORES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "ms_ssim": ms_ssim,
@@ -35,23 +35,23 @@ def at_once(name: str, n: int, make: Callable[[range], Arrays]) -> Arrays:
 def diversity(
     read: Read, n: int, n_pairs: int, bootstrap: int, seed: int, device: torch.device, kind: str = "", sample: int = 0, keep: Keep = at_once
 ) -> Entries:
-    """All SCORES of random pairs of n volumes, the keys followed by `_kind`; the interval resamples pairs.
+    """All SCORES of random pairs of n volumes, the keys followed by `_kind`; the interval resamples volumes.
 
-    `sample` above 1: of all pairs of as many volumes too, as `..._all_pairs`; there the interval resamples volumes.
+    `sample` above 1: of all pairs of as many volumes too, as `..._all_pairs`.
     """
     end = f"_{kind}" if kind else ""
     pairs = np.array(random_pairs(n, n, n_pairs, [seed, 53], same=True))
     found = keep(f"pairs{end}", len(pairs), lambda part: _scores(read, pairs[part], device, f"{kind or 'synthetic'} pairs"))
-    entries = {key: value for name in found for key, value in mean_of(f"{name}{end}", found[name], bootstrap, seed).items()}
+    means = [mean_of_pairs(f"{name}{end}", found[name], pairs, bootstrap, seed) for name in found]
     if min(sample, n) < 2:
-        return entries
+        return {key: value for one in means for key, value in one.items()}
     volumes = np.random.default_rng([seed, 59]).permutation(n)[:sample]
     places = np.array(list(combinations(range(len(volumes)), 2)))
     whole = keep(
         f"all_pairs{end}", len(places), lambda part: _scores(read, volumes[places[part]], device, f"all {kind or 'synthetic'} pairs")
     )
-    every = [_mean_of_all(f"{name}_all_pairs{end}", whole[name], places, bootstrap, seed) for name in whole]
-    return entries | {key: value for one in every for key, value in one.items()}
+    means += [mean_of_pairs(f"{name}_all_pairs{end}", whole[name], places, bootstrap, seed) for name in whole]
+    return {key: value for one in means for key, value in one.items()}
 
 
 def scales(shape: tuple[int, int, int]) -> Entries:
@@ -69,9 +69,14 @@ def _scores(read: Read, pairs: np.ndarray, device: torch.device, title: str) -> 
     return dict(zip(SCORES, values.T, strict=True))
 
 
-def _mean_of_all(key: str, scores: np.ndarray, places: np.ndarray, bootstrap: int, seed: int) -> Entries:
-    """Mean of the scores of all pairs; a volume that is drawn twice counts twice with every other, and never with itself."""
-    n, generator, means = int(places.max()) + 1, np.random.default_rng([seed, 37]), []
+def mean_of_pairs(key: str, scores: np.ndarray, pairs: np.ndarray, bootstrap: int, seed: int) -> Entries:
+    """Mean of scores [P] of pairs [P,2] of volumes; the interval is for other volumes (pigeonhole bootstrap, Owen 2007).
+
+    A volume that is drawn twice counts twice in each of its pairs. Pairs that share a volume are not independent: to resample pairs
+    instead would make intervals too narrow.
+    """
+    volumes, places = np.unique(pairs, return_inverse=True)
+    n, places, generator, means = len(volumes), places.reshape(pairs.shape), np.random.default_rng([seed, 37]), []
     for _ in range(bootstrap):
         drawn = np.bincount(generator.integers(n, size=n), minlength=n)
         weights = drawn[places[:, 0]] * drawn[places[:, 1]]

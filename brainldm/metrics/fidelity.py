@@ -10,8 +10,9 @@ from brainldm.metrics.frechet import distance, fit, frechet_distance, from_momen
 from brainldm.metrics.manifold import kernel_distance, precision_recall
 from brainldm.metrics.summary import Entries, entry
 
-DRAWS = 20
+DRAWS = 40
 LARGEST = 4096  # volumes of a draw, whose distances to one another are all kept
+SHARES = ("precision", "recall", "coverage")  # at most 1
 CURVE = (8, 4, 2, 1)  # points of the curve of FID against n: n / 8 ... n
 Measures = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
@@ -20,37 +21,44 @@ def fidelity(real: np.ndarray, synthetic: np.ndarray, seed: int) -> Entries:
     """fid, kid, precision, recall, density and coverage of features [N, D]; `..._real` is real against real, `fid_curve` FID against n.
 
     All are between sets of one size n, because they change with n: real scans are split at random into two halves, of which one is
-    compared with the other (`_real`) and with as many synthetic volumes. Mean and 2.5th to 97.5th percentile over DRAWS such draws.
+    compared with the other (`_real`) and with as many synthetic volumes. Values are means over DRAWS such draws. The spread of values of
+    halves of a sample, drawn without replacement, is that of the value of a whole sample (Politis & Romano 1994): the interval is its
+    2.5th to 97.5th percentile, moved to the mean. Draws of more than half of the synthetic volumes would vary too little, so for the
+    interval they are of a half.
     """
     n = min(len(real) // 2, len(synthetic), LARGEST)
     if n < 2:
         raise DataError(f"FID: expected at least 4 real scans and 2 synthetic volumes, found {len(real)} and {len(synthetic)}")
     draws = partial(_draws, real, synthetic, seed=seed)
     whole = draws(n, _all)
-    entries = {key: value for name, values in whole.items() for key, value in _spread(name, values, n).items()}
+    halves = whole if 2 * n <= len(synthetic) else draws(n, _all, n_synthetic=max(len(synthetic) // 2, 2))
+    bounds = {name: _interval(name, values, halves[name]) for name, values in whole.items()}
+    entries = {key: value for name, values in whole.items() for key, value in entry(name, _mean(values), n, bounds[name]).items()}
     sizes = [n // part for part in CURVE if n // part > 1]
-    curve = [*(draws(size, _fid) for size in sizes[:-1]), whole]
-    rows = {name: [float(np.mean(found[name])) for found in curve] for name in ("fid", "fid_real")}
-    bounds = {f"{name}_ci": [np.percentile(found[name], [2.5, 97.5]).tolist() for found in curve] for name in rows}
-    return {**entries, "fid_draws": DRAWS, "fid_curve": {"n": sizes, **rows, **bounds}}
+    curve = {name: [found[name] for found in map(partial(draws, measures=_fid), sizes[:-1])] for name in ("fid", "fid_real")}
+    means = {name: [*map(_mean, values), entries[name]] for name, values in curve.items()}
+    spread = {f"{name}_ci": [*(_interval(name, one, one) for one in values), bounds[name]] for name, values in curve.items()}
+    return {**entries, "fid_draws": DRAWS, "fid_curve": {"n": sizes, **means, **spread}}
 
 
 def against_reference(moments: tuple[np.ndarray, np.ndarray, int], synthetic: np.ndarray, seed: int) -> Entries:
-    """`fid_reference`: FID of features [N, D] from saved moments of others, with percentiles of DRAWS resamples."""
+    """`fid_reference`: FID of features [N, D] from saved moments of others; its interval is for the same moments, from DRAWS halves."""
     reference, generator = from_moments(*moments), np.random.default_rng([seed, 33])
-    resampled = [distance(reference, fit(synthetic[generator.integers(len(synthetic), size=len(synthetic))])) for _ in range(DRAWS)]
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    found = entry("fid_reference", distance(reference, fit(synthetic)), len(synthetic), (float(low), float(high)))
+    drawn = (generator.permutation(len(synthetic))[: max(len(synthetic) // 2, 2)] for _ in range(DRAWS))
+    halves, value = [distance(reference, fit(synthetic[half])) for half in drawn], distance(reference, fit(synthetic))
+    found = entry("fid_reference", value, len(synthetic), _interval("fid_reference", [value], halves))
     return {**found, "fid_reference_n_real": reference.n}
 
 
-def _draws(real: np.ndarray, synthetic: np.ndarray, n: int, measures: Measures, seed: int) -> dict[str, list[float]]:
+def _draws(
+    real: np.ndarray, synthetic: np.ndarray, n: int, measures: Measures, seed: int, n_synthetic: int | None = None
+) -> dict[str, list[float]]:
     generator = np.random.default_rng([seed, 31])
     found: dict[str, list[float]] = {}
     for _ in range(DRAWS):
         scans, volumes = generator.permutation(len(real)), generator.permutation(len(synthetic))
         reference = real[scans[:n]]
-        for end, others in (("", synthetic[volumes[:n]]), ("_real", real[scans[n : 2 * n]])):
+        for end, others in (("", synthetic[volumes[: n_synthetic or n]]), ("_real", real[scans[n : 2 * n]])):
             for name, value in measures(reference, others).items():
                 found.setdefault(f"{name}{end}", []).append(value)
     return found
@@ -64,6 +72,12 @@ def _all(real: np.ndarray, others: np.ndarray) -> dict[str, float]:
     return {**_fid(real, others), "kid": kernel_distance(real, others), **precision_recall(real, others)}
 
 
-def _spread(name: str, values: Sequence[float], n: int) -> Entries:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return entry(name, float(np.mean(values)), n, (float(low), float(high)))
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _interval(name: str, values: Sequence[float], halves: Sequence[float]) -> tuple[float, float]:
+    """Of the mean of `values`, by the spread of `halves`, within what a measure of this name can be."""
+    low, high = np.percentile(halves, [2.5, 97.5]) - _mean(halves) + _mean(values)
+    least, most = (-np.inf if name.startswith("kid") else 0), (1 if name.startswith(SHARES) else np.inf)
+    return float(max(low, least)), float(min(high, most))

@@ -1,11 +1,28 @@
 """Distance to the nearest training scan: do synthetic volumes copy it more closely than unseen real ones do?"""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from brainldm.core.errors import DataError
 
+Rows = Callable[[np.ndarray], np.ndarray]  # places -> features [N, D]
 CHUNK_VALUES = 1 << 24
 BLOCK_VALUES = 1 << 26
+
+
+class Chosen:
+    """Rows [M, D] of a larger array, or of files, which are read some at a time when they are asked for."""
+
+    def __init__(self, rows: Rows, places: np.ndarray) -> None:
+        self.rows, self.places = rows, places
+        self.shape = (len(places), rows(places[:1]).shape[1]) if len(places) else (0, 0)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
+        return self.rows(self.places[which])
 
 
 def nearest_distance(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
@@ -13,7 +30,7 @@ def nearest_distance(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
     return nearest_references(queries, references)[0][:, 0]
 
 
-def nearest_references(queries: np.ndarray, references: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def nearest_references(queries: np.ndarray | Chosen, references: np.ndarray | Chosen, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Distances [N, k] of each query [N, D] to its k nearest references [M, D], nearest first, and which they are, int [N, k]."""
     if not len(queries) or len(references) < k:
         raise DataError(f"nearest distance: expected queries and at least {k} references, found {len(queries)} and {len(references)}")
@@ -23,7 +40,7 @@ def nearest_references(queries: np.ndarray, references: np.ndarray, k: int = 1) 
     return np.concatenate(distances), np.concatenate(which)
 
 
-def _nearest(queries: np.ndarray, references: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(queries: np.ndarray, references: np.ndarray | Chosen, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The product finds which references are nearest; the distances are taken from the differences, free of its round-off.
 
     References are taken some at a time, so that only those become float64.

@@ -6,6 +6,7 @@ neighbour, then convolve" from the coarse voxels; `channels_last` keeps the chan
 convolutions on small grids one matrix product, on CPUs, whose own kernels for them waste most of a vector register.
 """
 
+import math
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
@@ -25,6 +26,7 @@ from brainldm.models.diffusion import Diffusion
 
 LEVERS = frozenset({"context", "time", "attention", "upsample", "channels_last", "matmul"})
 VOXELS_AT_ONCE = 160 * 224 * 160  # decoded together: one volume of the paper's size, more of smaller ones; bounds the memory
+LARGE = 2**28  # values of one volume, above which a residual block of a coder writes over what it is given
 
 
 def compute_dtype(fabric: Fabric) -> torch.dtype:
@@ -253,8 +255,25 @@ class Coder(nn.Module):
     def _code(self, h: torch.Tensor) -> torch.Tensor:
         h = h.to(next(self.inner.parameters()).dtype)
         for block in self.inner:
-            h = block(h)
-        return self.last(h.to(self.last[0].weight.dtype))
+            if isinstance(block, ResBlock) and h[0].numel() > LARGE:  # as ResBlock.forward, but nobody holds what is done with
+                skipped = block.skip(h)
+                h = block.conv1(F.silu(_normalise(block.norm1, h.clone() if skipped is h else h), inplace=True))
+                h = block.conv2(F.silu(_normalise(block.norm2, h), inplace=True))
+                h += skipped
+                del skipped
+            else:
+                h = block(h)
+        norm, conv = self.last
+        h = h.to(norm.weight.dtype)
+        return conv(_normalise(norm, h) if h[0].numel() > LARGE else norm(h))
+
+
+def _normalise(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    """A group norm that writes over x, some of the groups at a time."""
+    parts = math.gcd(4, norm.num_groups)
+    for values, weight, bias in zip(x.chunk(parts, 1), norm.weight.chunk(parts), norm.bias.chunk(parts), strict=True):
+        values.copy_(F.group_norm(values, norm.num_groups // parts, weight, bias, norm.eps))
+    return x
 
 
 def _coding(block: Any, levers: frozenset[str]) -> nn.Module:

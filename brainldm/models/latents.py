@@ -42,9 +42,9 @@ class Latents:
         chosen = self.of(rows)
         return torch.stack(chosen.mu).float(), torch.stack(chosen.sigma).float()
 
-    def means(self) -> np.ndarray:
-        """mu of all scans [N,C,i,j,k], float16."""
-        return torch.stack(self.mu).numpy()
+    def means(self, rows: Iterable[int]) -> np.ndarray:
+        """mu of some scans [N,C,i,j,k], float16."""
+        return torch.stack([self.mu[int(row)] for row in rows]).numpy()
 
     def spread(self) -> float:
         """The standard deviation of all values of mu; its inverse is the scale factor of Rombach et al. 2022."""

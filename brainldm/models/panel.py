@@ -18,7 +18,7 @@ from brainldm.core.labels import columns_mm3
 from brainldm.models import age, autoencoder, diffusion, fast, medicalnet, ruler
 from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.ruler import Ruler, volumes_ml
-from brainldm.models.sampling import sample_volumes
+from brainldm.models.sampling import sample_latents
 
 PERCENTILES = (2, 98)  # of the training scans: where a ladder begins and ends
 WITHIN = ("ventricles_ml", "brain_ml", "age_years")  # the first two: paper, Fig. 2
@@ -44,7 +44,7 @@ class Panel:
     batch_size: int
 
     def describe(self, read: Read, part: range, title: str, also: Callable[[np.ndarray], Arrays]) -> Arrays:
-        """Of the images [N,1,I,J,K] of a part: `features` of FID [N,D], `age_predicted_years` [N], latent means `mu` [N,C*i*j*k].
+        """Of the images [N,1,I,J,K] of a part: `features` of FID [N,D] and `age_predicted_years` [N].
 
         `also(images)` adds arrays of its own.
         """
@@ -80,39 +80,45 @@ class Panel:
         return self._over(read, range(n), title, ask)["ventricles_ml"]
 
     @torch.inference_mode()
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Images [N,1,I,J,K] to latent means [N,C*i*j*k], float16."""
+        return _numpy(self.autoencoder.encode(torch.from_numpy(images).to(self.device))[0].flatten(1).half())
+
+    @torch.inference_mode()
     def decode(self, mu: np.ndarray) -> np.ndarray:
         """Latent means [N,C,i,j,k] to images [N,1,I,J,K] in [0, 1], float32."""
         return _numpy(self.autoencoder.decode(torch.from_numpy(mu).float().to(self.device)).clamp(0, 1).float())
 
-    def ladder(self, denoiser: diffusion.Diffusion, name: str, rows: np.ndarray, key: tuple[int, int], how: Sampling) -> Arrays:
-        """One brain with one covariate moved (Pinaya et al. 2022, Figs. 2 and 4): `requested`, `measured` [S], `images` [S,I,J,K].
+    def ladders(self, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> dict[str, Arrays]:
+        """`ladder_NAME` within the range of training covariates [N,4], `beyond_NAME` outside it: brains of which one covariate moves.
 
-        `scaled` [S] is what was requested in min-max units of the training scans. `name` is the covariate that moves in rows [S,4],
-        `key` is (seed, row index) of the noise that all volumes start from. One volume at a time, because networks are dear in memory;
-        images are float16.
+        Pinaya et al. 2022, Figs. 2 and 4; each has `requested`, `measured` [S], `images` [S,I,J,K] in float16, and `scaled` [S], what was
+        requested in min-max units of the training scans. `key` is (seed, row index) of the noise that all volumes start from. One volume
+        at a time, and all latents before the first is decoded: the diffusion model is gone by then, because networks are dear in memory.
         """
-        noise = row_noise(*key, denoiser.latent_shape)[None]
+        denoiser = self.denoiser()
+        ranges, noise = denoiser.ranges, row_noise(*key, denoiser.latent_shape)[None]
         fresh = fresh_noise([key], denoiser.latent_shape)
+        asked = {f"ladder_{name}": (name, ladder_rows(training, name, n_steps)) for name in WITHIN}
+        asked |= {f"beyond_{name}": (name, beyond_rows(training, name, ranges)) for name in BEYOND}
+        latents = {title: [sample_latents(denoiser, row[None], noise, how, fresh) for row in rows] for title, (_, rows) in asked.items()}
+        del denoiser
+        return {title: self._climb(name, rows, latents[title], ranges) for title, (name, rows) in asked.items()}
+
+    @torch.inference_mode()
+    def _climb(self, name: str, rows: np.ndarray, latents: list[torch.Tensor], ranges: Ranges) -> Arrays:
         measured, images = [], []
-        for row in rows:
-            image = sample_volumes(denoiser, self.autoencoder, row[None], noise, how, fresh).float()
+        for latent in latents:
+            image = self.autoencoder.decode(latent).float()
             measured.append(self.age.predict(image) if name == "age_years" else volumes_ml(self.ruler, image)[name])
             images.append(_numpy(image[0].half()))
-        column, ranges = NAMES.index(name), denoiser.ranges
+        column = NAMES.index(name)
         scaled = (rows[:, column] - ranges.low[column]) / (ranges.high[column] - ranges.low[column])
         arrays = {"measured": np.concatenate(measured), "images": np.concatenate(images)}
         return {"requested": rows[:, column], "scaled": scaled, **arrays}
 
-    def ladders(self, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> dict[str, Arrays]:
-        """`ladder_NAME` within the range of training covariates [N,4], `beyond_NAME` outside it; arguments as of `ladder`."""
-        denoiser = self.denoiser()
-        within = {f"ladder_{name}": (name, ladder_rows(training, name, n_steps)) for name in WITHIN}
-        beyond = {f"beyond_{name}": (name, beyond_rows(training, name, denoiser.ranges)) for name in BEYOND}
-        return {title: self.ladder(denoiser, name, rows, key, how) for title, (name, rows) in (within | beyond).items()}
-
     def _description(self, images: torch.Tensor) -> Arrays:
-        mu = _numpy(self.autoencoder.encode(images)[0].flatten(1).half())
-        return {"features": self.embed(images).astype(np.float32), "age_predicted_years": self.age.predict(images), "mu": mu}
+        return {"features": self.embed(images).astype(np.float32), "age_predicted_years": self.age.predict(images)}
 
     def _over(self, read: Read, part: range, title: str, ask: Callable[[torch.Tensor], Arrays]) -> Arrays:
         return over(read, part, title, ask, self.batch_size, self.device)

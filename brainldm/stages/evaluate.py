@@ -15,6 +15,7 @@ from brainldm.core.files import sha256
 from brainldm.formats import evaluation, parts
 from brainldm.metrics import anatomy, audit, conditioning, fidelity, frechet, summary
 from brainldm.metrics.diversity import diversity, reconstruction, scales
+from brainldm.metrics.nearest import Chosen
 from brainldm.metrics.sharpness import sharpness
 from brainldm.metrics.summary import Entries
 from brainldm.metrics.verdicts import verdicts
@@ -48,7 +49,7 @@ def main(
     options, fabric, seed = given.own(Evaluate), make_fabric(device, given.precision, given.seed), given.seed
     nets = panel.load(segmenter, age, autoencoder, diffusion, given.grid, fabric, options)
     sets = evaluation.gather(covariates, request, shard, measure, given.grid, seed)
-    means = cache.load(latents, sets.real.table["participant_id"].tolist()).means()
+    means = cache.load(latents, sets.real.table["participant_id"].tolist())
     made_from = [sha256(path) for path in (section, covariates, latents, *request, *shard, *measure, age, autoencoder)]
     keep = parts.Parts(out.parent / "work", cache.fingerprint(made_from, nets.features_name))
     ours, theirs, copies = _look(nets, sets, means, options, seed, keep)
@@ -76,18 +77,23 @@ def main(
     keep.forget()
 
 
-def _look(nets: panel.Panel, sets: evaluation.Sets, means: np.ndarray, options: Evaluate, seed: int, keep: parts.Parts) -> list[Entries]:
+def _look(nets: panel.Panel, sets: evaluation.Sets, means: cache.Latents, options: Evaluate, seed: int, keep: parts.Parts) -> list[Entries]:
     """What synthetic and real volumes are like, and the privacy audit, for which copies of training scans are hidden among the former."""
     spacing_mm = sets.real.grid.spacing_mm
-    look = partial(nets.describe, also=lambda images: {"image": audit.low_resolution(images, spacing_mm), "sharpness": sharpness(images)})
-    theirs = keep("real", len(sets.real), lambda part: look(sets.real.batch, part, "real scans"))
-    features = {"mu": means.reshape(len(means), -1), "image": theirs["image"]}
-    detector = audit.detector({name: audit.Space(values[sets.train], values[sets.held_out]) for name, values in features.items()})
+
+    def also(images: np.ndarray) -> Entries:
+        return {"image": audit.low_resolution(images, spacing_mm), "sharpness": sharpness(images)}
+
+    look = partial(nets.describe, also=lambda images: {**also(images), "mu": nets.encode(images)})
+    theirs = keep("real", len(sets.real), lambda part: nets.describe(sets.real.batch, part, "real scans", also))
+    features = {"mu": lambda places: means.means(places).reshape(len(places), -1), "image": lambda places: theirs["image"][places]}
+    splits = (sets.train, sets.held_out)
+    detector = audit.detector({name: audit.Space(*(Chosen(rows, split) for split in splits)) for name, rows in features.items()})
     generator = np.random.default_rng([seed, 71])
     chosen = generator.permutation(sets.train)[: options.planted_copies]
     copies = {
         "altered": lambda places: audit.altered(sets.real.batch(chosen[places]), spacing_mm, generator),
-        "decoded": lambda places: nets.decode(means[chosen[places]]),
+        "decoded": lambda places: nets.decode(means.means(chosen[places])),
     }
     planted = {kind: detector(look(read, range(len(chosen)), f"{kind} copies")) for kind, read in copies.items()}
     ours = keep("synthetic", len(sets.synthetic), lambda part: detector(look(sets.synthetic.batch, part, "synthetic volumes")))
@@ -101,10 +107,10 @@ def _features(ours: np.ndarray, theirs: np.ndarray, name: str, reference: str | 
     return {**fidelity.fidelity(theirs, ours, seed), **entries, "fid_features": name}
 
 
-def _likeness(nets: panel.Panel, sets: evaluation.Sets, means: np.ndarray, options: Evaluate, seed: int, keep: parts.Parts) -> Entries:
+def _likeness(nets: panel.Panel, sets: evaluation.Sets, means: cache.Latents, options: Evaluate, seed: int, keep: parts.Parts) -> Entries:
     """How alike the volumes of a set are; and what of it the autoencoder's blur explains, on a sample of held-out scans."""
     sample, again = sets.held_out[:RECONSTRUCTED], parts.Stored(keep.folder / "reconstructions")
-    rebuilt_ml = nets.reconstruct(lambda places: means[sample[places]].astype(np.float32), len(sample), "reconstructions", again.add)
+    rebuilt_ml = nets.reconstruct(lambda places: means.means(sample[places]).astype(np.float32), len(sample), "reconstructions", again.add)
     alike = partial(diversity, n_pairs=options.ssim_pairs, bootstrap=options.bootstrap, seed=seed, device=nets.device)
     alike = partial(alike, sample=options.ssim_sample, keep=keep)
     original_ml = sets.real.table["ventricles_ml"].to_numpy()[sample]

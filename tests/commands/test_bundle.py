@@ -1,7 +1,5 @@
 """The command `brainldm bundle`: published files in, volumes out of `generate`; our checkpoints in, a MONAI bundle out."""
 
-import resource
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -13,6 +11,10 @@ import pytest
 import torch
 from bundle_files import SMALL_AUTOENCODER, SMALL_DIFFUSION, plain_autoencoder, plain_diffusion, under_old_names, write_old_files
 from typer.testing import CliRunner
+
+sys.path.append(str(Path(__file__).parents[1] / "support"))
+
+from spent import spent
 
 from brainldm.__main__ import application
 from brainldm.commands.bundle import save
@@ -93,8 +95,7 @@ def test_the_full_network_is_imported_within_10_gb(tmp_path: Path, dtype: torch.
         torch.save(under_old_names(tensors), path)
         del tensors
     command = [sys.executable, "-m", "brainldm", "bundle", "import", "--autoencoder", files[0], "--diffusion", files[1], "--out", tmp_path]
-    subprocess.run(list(map(str, command)), check=True)
-    peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
+    peak_gb = spent(*command).peak_mib * 2**20 / 1e9
     print(f"peak memory {peak_gb:.1f} GB")
     assert peak_gb < 10
     for path, name, load in zip(files, ("autoencoder", "diffusion"), (autoencoder.load, diffusion.load), strict=True):

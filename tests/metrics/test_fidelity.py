@@ -29,12 +29,28 @@ def test_fid_falls_with_n_and_the_curve_ends_in_the_headline() -> None:
         fidelity.fidelity(np.zeros((3, 2)), np.zeros((9, 2)), seed=1)
 
 
+@pytest.mark.parametrize("n_synthetic", [50, 30, 300])  # more than half of them are compared at once, all of them, a few of them
+def test_intervals_hold_the_value_of_the_population_in_about_95_of_100_trials(n_synthetic: int) -> None:
+    generator, trials = np.random.default_rng(7), 50
+    spread = np.linspace(0.5, 1.5, 4)
+    found = []
+    for trial in range(trials):
+        real, others = generator.standard_normal((60, 4)) * spread, generator.standard_normal((n_synthetic, 4)) * spread + 0.5
+        alone = fidelity.against_reference((np.zeros(4), np.diag(spread**2), 999), others, trial)
+        found.append({**fidelity.fidelity(real, others, seed=trial), **alone})
+    for name in ("fid", "fid_real", "kid", "recall", "coverage", "fid_reference"):
+        truth = np.mean([one[name] for one in found])
+        assert sum(one[f"{name}_ci"][0] <= truth <= one[f"{name}_ci"][1] for one in found) >= 0.8 * trials, (
+            name
+        )  # least for recall, which is skewed near 1
+
+
 def test_saved_statistics_score_as_the_features_themselves() -> None:
     generator = np.random.default_rng(4)
     real, synthetic = generator.standard_normal((90, 5)), generator.standard_normal((80, 5)) + 1
     found = fidelity.against_reference(frechet.moments(real), synthetic, seed=1)
     assert found["fid_reference"] == pytest.approx(frechet.frechet_distance(real, synthetic), abs=1e-9)
-    assert found["fid_reference_ci"][0] < found["fid_reference"] + 0.5
+    assert found["fid_reference_ci"][0] < found["fid_reference"] < found["fid_reference_ci"][1]
     assert (found["fid_reference_n"], found["fid_reference_n_real"]) == (80, 90)
 
 

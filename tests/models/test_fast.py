@@ -90,9 +90,28 @@ def test_volumes_decoded_one_by_one_are_those_of_a_batch(monkeypatch):
     together = coder.decode(latents)
     monkeypatch.setattr(fast, "VOXELS_AT_ONCE", 1)
     seen = []
-    coder.network.decoder.last.register_forward_hook(lambda module, given, found: seen.append(len(found)))
+    coder.network.decoder.last[1].register_forward_hook(lambda module, given, found: seen.append(len(found)))
     assert torch.allclose(coder.decode(latents), together, atol=1e-4)
     assert seen == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["paper", "demo"])
+def test_large_volumes_are_coded_in_their_own_memory_to_the_same_values(kind, monkeypatch):
+    coder = networks(kind)[1].double()
+    fast.prepare_encoder(coder, torch.float64)
+    fast.prepare_decoder(coder, dtype=torch.float64)
+    images, written = torch.rand(1, 1, *coder.spec["shape"]).double(), []
+    mu = coder.encode(images)[0]
+    expected = coder.decode(mu)
+    normalise = fast._normalise
+    monkeypatch.setattr(fast, "_normalise", lambda norm, x: written.append(x.shape) or normalise(norm, x))
+    monkeypatch.setattr(fast, "LARGE", 0)
+    kept = images.clone(), mu.clone()
+    assert relative(coder.encode(images)[0], mu) <= 1e-10
+    assert relative(coder.decode(mu), expected) <= 1e-10
+    assert torch.equal(images, kept[0])
+    assert torch.equal(mu, kept[1])
+    assert written
 
 
 def test_unknown_blocks_of_a_coder_are_left_as_they_are():

@@ -1,15 +1,16 @@
-"""One optimisation step of each of the paper's networks at 160 x 224 x 160, by the stages themselves, within 20 GiB of memory.
+"""The paper's size, 160 x 224 x 160: an optimisation step of each network within 20 GiB of memory, an evaluation within 4 GiB.
+
+By the stages themselves, in processes of their own.
 
 `python tests/models/test_full_size.py` measures the ways to save memory, one after another.
 """
 
-import os
-import subprocess
 import sys
-import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ import yaml
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))
 
+from judged import write_judged
 from scans import ROOT, write_scans, write_section, write_segmenter
+from spent import Spent, spent
 
 from brainldm.core.config import parse
 from brainldm.models import latents
@@ -26,35 +29,21 @@ PAPER = parse(yaml.safe_load((ROOT / "workflow/presets/paper.yaml").read_text())
 ONE_STEP = {"steps": 1, "warmup_steps": 1, "save_every_s": 1e9}
 GAN = {"adversarial_start": 0}
 PATCH = {"patch_shape": [80, 112, 80]}
-LIMIT_GIB = 20
 
 
-class Cost(NamedTuple):
-    """Of one process, from its start to its end: an optimisation step, and reading and writing around it."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_gib: float
-
-
-def run(*arguments: Any) -> Cost:
+def run(*arguments: Any) -> Spent:
     """Run a stage in a process of its own."""
-    start = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "brainldm", *map(str, arguments), "--device=cpu"], cwd=ROOT)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return Cost(time.monotonic() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20)
+    return spent(sys.executable, "-m", "brainldm", *arguments, "--device=cpu", cwd=ROOT)
 
 
-def autoencoder_step(folder: Path, **changes: Any) -> Cost:
+def autoencoder_step(folder: Path, **changes: Any) -> Spent:
     section = write_section(folder / "section.json", "train_autoencoder", PAPER, "bf16-mixed", **{**ONE_STEP, **GAN, **changes})
     features = write_segmenter(folder / "segmenter.safetensors", PAPER)
     files = {"section": section, "covariates": write_scans(folder, PAPER.grid, 1), "features": features}
     return run("train_autoencoder", *(f"--{name}={path}" for name, path in files.items()), f"--out={folder}/model.safetensors")
 
 
-def diffusion_step(folder: Path, **changes: Any) -> Cost:
+def diffusion_step(folder: Path, **changes: Any) -> Spent:
     section = write_section(folder / "section.json", "train_diffusion", PAPER, "bf16-mixed", **{**ONE_STEP, "batch_size": 1, **changes})
     covariates, names = write_scans(folder, PAPER.grid, 2), ["sub-00", "sub-01"]
     mu = torch.randn(2, 3, 20, 28, 20)
@@ -64,20 +53,26 @@ def diffusion_step(folder: Path, **changes: Any) -> Cost:
     return run("train_diffusion", *(f"--{name}={path}" for name, path in files.items()), f"--out={folder}/model.safetensors")
 
 
-@pytest.mark.slow
-def test_a_step_of_the_autoencoder_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cost = autoencoder_step(tmp_path, recompute=True)
-    with capsys.disabled():
-        print(f"\nautoencoder with discriminator, recomputed: {cost}")
-    assert cost.peak_gib < LIMIT_GIB
+def evaluation(folder: Path) -> Spent:
+    quick = {"ssim_pairs": 2, "ssim_sample": 2, "bootstrap": 20, "ladder_steps": 2, "planted_copies": 1, "batch_size": 1}
+    files = write_judged(folder, 8, 2, PAPER, "bf16-mixed", **quick)
+    lists = {name: values if isinstance(values, list) else [values] for name, values in files.items()}
+    return run("evaluate", *(f"--{name}={value}" for name, values in lists.items() for value in values))
 
 
 @pytest.mark.slow
-def test_a_step_of_the_diffusion_model_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cost = diffusion_step(tmp_path)
+@pytest.mark.parametrize(
+    ("measured", "limit_gib"),
+    [(partial(autoencoder_step, recompute=True), 20), (diffusion_step, 20), (evaluation, 4)],
+    ids=["a step of the autoencoder with discriminator, recomputed", "a step of the diffusion model", "an evaluation"],
+)
+def test_the_papers_size_fits(
+    measured: Callable[[Path], Spent], limit_gib: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cost = measured(tmp_path)
     with capsys.disabled():
-        print(f"\ndiffusion model: {cost}")
-    assert cost.peak_gib < LIMIT_GIB
+        print(f"\n{cost}")
+    assert cost.peak_mib < 1024 * limit_gib
 
 
 if __name__ == "__main__":
@@ -86,6 +81,7 @@ if __name__ == "__main__":
         "crop, recompute": lambda folder: autoencoder_step(folder, **PATCH, recompute=True),
         "crop, no discriminator": lambda folder: autoencoder_step(folder, **PATCH, adversarial_start=9),
         "whole, recompute": lambda folder: autoencoder_step(folder, recompute=True),
+        "evaluation": evaluation,
         "diffusion": diffusion_step,
         "diffusion, batch of 4 in 4 passes": lambda folder: diffusion_step(folder, batch_size=4, accumulate=4),
     }

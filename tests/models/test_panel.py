@@ -60,8 +60,8 @@ def test_a_part_is_described_batch_by_batch_and_whole() -> None:
     found = nets.describe(lambda places: images[places], range(2, 7), "a part", lambda batch: {"top": batch.max((1, 2, 3, 4))})
     np.testing.assert_allclose(found["features"][:, 0], images[2:].mean((1, 2, 3, 4)), rtol=1e-5)
     np.testing.assert_allclose(found["top"], images[2:].max((1, 2, 3, 4)))
-    assert found["mu"].shape == (5, 8)
-    assert found["mu"].dtype == np.float16
+    assert nets.encode(images[2:]).shape == (5, 8)
+    assert nets.encode(images[2:]).dtype == np.float16
 
 
 def test_regions_have_synthsegs_names_and_decoding_is_clamped() -> None:

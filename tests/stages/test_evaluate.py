@@ -1,12 +1,9 @@
 """The whole evaluation of planted volumes: what it writes, and that its memory does not grow with their number.
 
-`python tests/stages/test_evaluate.py FOLDER REAL SYNTHETIC` evaluates once, at the demo's size, and
-prints the process' peak of memory in MiB.
+`python tests/stages/test_evaluate.py FOLDER REAL SYNTHETIC` evaluates once, at the demo's size.
 """
 
 import json
-import resource
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +14,7 @@ sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 from judged import judge
 from scans import ROOT
+from spent import spent
 
 from brainldm.core.config import parse
 
@@ -27,10 +25,7 @@ DEMO = parse(yaml.safe_load((ROOT / "config.yaml").read_text()))
 
 def peak_mib(folder: Path, n_real: int, n_synthetic: int) -> float:
     """Of a process that evaluates."""
-    command = [sys.executable, __file__, folder, n_real, n_synthetic]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return float(done.stdout.split()[-1])
+    return spent(sys.executable, __file__, folder, n_real, n_synthetic).peak_mib
 
 
 def test_an_evaluation_leaves_a_report_and_no_work(tmp_path: Path) -> None:
@@ -55,4 +50,3 @@ def test_memory_does_not_grow_with_the_number_of_volumes(tmp_path: Path) -> None
 
 if __name__ == "__main__":
     judge(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), DEMO, **{**QUICK, "batch_size": 16})
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -1,6 +1,7 @@
 """Everything that evaluate reads, of any number of scans and volumes and any grid: planted volumes, networks that have learned nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,18 +48,28 @@ def write_age_model(path: Path, config: Config = TINY) -> Path:
     return path
 
 
-def judge(folder: Path, n_real: int, n_synthetic: int, config: Config = TINY, **changes: object) -> Path:
-    """Evaluate as many scans and volumes; report.json."""
+def write_judged(
+    folder: Path, n_real: int, n_synthetic: int, config: Config = TINY, precision: str = "32-true", **changes: object
+) -> dict[str, Any]:
+    """Everything that an evaluation of as many scans and volumes reads, under the names of the stage's arguments; and `out`."""
     covariates, shard = write_scans(folder, config.grid, n_real), write_shard(folder, n_synthetic, config)
     coder, denoiser = write_networks(folder, config=config)
-    latents, out = folder / "encode/latents.json", folder / "evaluate/report.json"
-    encode.main(write_section(folder / "encode.section", "encode", config, batch_size=1), covariates, coder, latents, "cpu")
-    section = write_section(folder / "evaluate.section", "evaluate", config, **changes)
-    tables = [[folder / f"{name}/{shard.stem}.parquet"] for name in ("request", "measure")]
-    years, ruler = write_age_model(folder / "age.safetensors", config), write_segmenter(folder / "segmenter.safetensors", config)
-    told = [write_section(folder / f"{stage}.section", stage, config) for stage in ("measure", "preprocess")]
-    evaluate.main(section, *told, covariates, latents, tables[0], [shard], tables[1], ruler, years, coder, denoiser, out, device="cpu")
-    return out
+    latents = folder / "encode/latents.json"
+    encode.main(write_section(folder / "encode.section", "encode", config, precision, batch_size=1), covariates, coder, latents, "cpu")
+    changed = {"evaluate": changes, "measure": {}, "preprocess": {}}
+    told = [write_section(folder / f"{stage}.section", stage, config, precision, **changed[stage]) for stage in changed]
+    tables = {name: [folder / f"{name}/{shard.stem}.parquet"] for name in ("request", "measure")}
+    networks = {"age": write_age_model(folder / "age.safetensors", config), "segmenter": write_segmenter(folder / "s.safetensors", config)}
+    files = {"covariates": covariates, "latents": latents, "shard": [shard], "autoencoder": coder, "diffusion": denoiser}
+    sections = dict(zip(("section", "measuring", "preprocess"), told, strict=True))
+    return {**sections, **files, **tables, **networks, "out": folder / "evaluate/report.json"}
+
+
+def judge(folder: Path, n_real: int, n_synthetic: int, config: Config = TINY, **changes: object) -> Path:
+    """Evaluate as many scans and volumes; report.json."""
+    files = write_judged(folder, n_real, n_synthetic, config, **changes)
+    evaluate.main(**files, device="cpu")
+    return Path(files["out"])
 
 
 def table(out: Path) -> pd.DataFrame:
