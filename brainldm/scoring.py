@@ -87,7 +87,9 @@ def alone(bench: Bench, rows: pd.DataFrame, measured: pd.DataFrame, read: Read) 
     entries: Entries = {}
     for name, unit, asked, found in conditioning.COVARIATES:
         if asked in rows:
-            entries |= summary.obedience(name, unit, rows[asked], measured[found.removeprefix("measured_")], *drawn)
+            got = measured[found.removeprefix("measured_")]
+            entries |= summary.obedience(name, unit, rows[asked], got, *drawn)
+            entries |= conditioning.other_things_equal(name, rows.assign(**{found: got.to_numpy()}), asked, found, *drawn)
     return {
         **entries,
         **diversity(read, len(rows), bench.options.ssim_pairs, *drawn, bench.tools.device, sample=bench.options.ssim_sample),
@@ -101,6 +103,7 @@ def beside_scans(bench: Bench, path: Path, rows: pd.DataFrame, measured: pd.Data
     real, drawn = VolumeSet(path, bench.given.grid), (bench.options.bootstrap, bench.given.seed)
     theirs, others = look(bench, real.batch, len(real), "real scans")
     held_out, all_known = (real.table["split"] == "test").to_numpy(), set(covariates.NAMES) <= set(rows.columns)
+    tested = real.table[held_out].assign(age_predicted_years=theirs["age_predicted_years"].to_numpy()[held_out])
     theirs_ml, ours_ml = (
         {name: side[name].to_numpy() / 1000 for name in (ICV, *NAMES.values()) if name in side} for side in (theirs, measured)
     )
@@ -108,9 +111,8 @@ def beside_scans(bench: Bench, path: Path, rows: pd.DataFrame, measured: pd.Data
         **fidelity.fidelity(others, features, bench.given.seed),
         **diversity(real.batch, len(real), bench.options.ssim_pairs, *drawn, bench.tools.device, "real", bench.options.ssim_sample),
         **summary.means_of({"sharpness_real": theirs["sharpness"].to_numpy()[held_out]}, *drawn),
-        **summary.obedience(
-            "age", "years", real.table["age_years"][held_out], theirs["age_predicted_years"][held_out], *drawn, kind="real"
-        ),
+        **summary.obedience("age", "years", tested["age_years"], tested["age_predicted_years"], *drawn, kind="real"),
+        **conditioning.other_things_equal("age", tested, "age_years", "age_predicted_years", *drawn, kind="real"),
         "tables": {"anatomy": anatomy.regions(theirs_ml, ours_ml, real.table, rows)} if all_known else {},
     }
 

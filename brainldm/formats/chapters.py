@@ -22,7 +22,8 @@ HEADLINE = (
     ("ventricles_r", None, "Ventricles: requested against measured, r", 3, "1: the brain has the ventricles that were asked for"),
     ("ventricles_slope", None, "Ventricles: slope of measured over requested", 2, "1; near 0 nothing is obeyed, however high r is"),
     ("ventricles_bias_ml", None, "Ventricles: mean of measured - requested, mL", 2, "0"),
-    ("brain_r", None, "Brain volume: requested against measured, r", 3, "1"),
+    ("brain_r", None, "Brain volume (normalised for head size): requested against measured, r", 3, "1"),
+    ("brain_partial_r", None, "Brain volume: the same, the other covariates being equal", 3, "1; 0 is deaf, however high r is"),
     (
         "age_r",
         "age_r_real",
@@ -30,6 +31,7 @@ HEADLINE = (
         3,
         "as high as on real held-out scans (the age model errs on those too)",
     ),
+    ("age_partial_r", "age_partial_r_real", "Age: the same, the other covariates being equal", 3, "as high as on real held-out scans"),
     ("age_mae_years", "age_mae_years_real", "Age: mean absolute error, years", 2, "as low as on real held-out scans"),
     ("fid", "fid_real", "FID", 4, "as low as real against real; features: {fid_features}"),
     ("ms_ssim", "ms_ssim_real", "MS-SSIM between volumes", 4, "as real: higher means too alike"),
@@ -172,11 +174,21 @@ def _scatter_caption(report: Report, name: str, unit: str, real: tuple[np.ndarra
     )
     text = (
         f"n = {report['n_synthetic']:,} synthetic volumes; slope {slope}, bias {bias} {UNITS[unit]}, "
-        f"mean absolute error {mae} {UNITS[unit]}. Good: points on the dashed line."
+        f"mean absolute error {mae} {UNITS[unit]}{_others_equal(report, name)}. Good: points on the dashed line."
     )
     if real is None:
         return text
     return f"{text} Triangles: age of n = {len(real[0]):,} real held-out scans against its prediction; good is a cloud no wider."
+
+
+def _others_equal(report: Report, name: str) -> str:
+    """Partial r and slope, where the other covariates do not determine this one."""
+    told = [
+        f"{key} {html.number(report[figure], 2)}{html.interval(report[f'{figure}_ci'], 2)}"
+        for key, figure in (("r", f"{name}_partial_r"), ("slope", f"{name}_partial_slope"))
+        if figure in report
+    ]
+    return f"; the other covariates being equal {' and '.join(told)}" if told else ""
 
 
 def ladder(found: Evaluation, kind: str, name: str, label: str, grid: Grid) -> str:
@@ -202,7 +214,7 @@ def ladder(found: Evaluation, kind: str, name: str, label: str, grid: Grid) -> s
     )
     curve = html.figure(
         figures.ladder_svg(requested, measured, (f"requested {label}", f"{verb} {label}"), kind),
-        f"n = {len(steps)} volumes. Good: points on the dashed line.",
+        f"n = {len(steps)} volumes; slope {html.number(float(np.polyfit(requested, measured, 1)[0]), 2)}. Good: points on the dashed line.",
     )
     both = html.beside(html.tiles(steps, "narrow") + scale, curve)
     title = f"What changes with the {thing}?" if kind == "ladder" else f"Beyond the training range: {thing}"

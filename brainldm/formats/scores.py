@@ -106,7 +106,8 @@ def copies(found: Evaluation, grid: Grid) -> str:
     rows = [(escape(says), _percent(report[key], report[f"{key}_ci"]), f"{report[f'{key}_n']:,}") for key, says in AUDIT]
     verdict = (
         f"Audit: {report['audit']}. A copy lies much nearer to one training scan than to scans that were never trained on. "
-        f"The audit passes only if it finds planted copies and can exclude a copy rate of {report['audit_limit']:.0%}."
+        f"The audit passes only if it finds planted copies, if it can exclude a copy rate of {report['audit_limit']:.0%}, and if no "
+        "volume is as near to a training scan as planted copies are."
     )
     caption = (
         f"The n = {len(shown['near_score'])} of {report['n_synthetic']:,} synthetic volumes that most resemble a training scan, "
@@ -121,6 +122,7 @@ def copies(found: Evaluation, grid: Grid) -> str:
 
 AUDIT = (
     ("copy_rate", "synthetic volumes that count as copies; good: 0"),
+    ("copies_as_planted", "synthetic volumes as near to a training scan as half of a kind of planted copies; must be 0"),
     ("audit_found_altered", "planted copies found: training scans moved by up to 1 mm, up to 10 % brighter or darker, noisy; good: all"),
     ("audit_found_decoded", "planted copies found: training scans as the autoencoder returns them; good: all"),
     ("audit_false_alarms", "held-out real scans that count as copies; good: below 1 %"),

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from brainldm.core.covariates import NAMES, SEX_CODES
 from brainldm.metrics import strata
+from brainldm.metrics.agreement import agreement
 from brainldm.metrics.summary import Entries, entry, obedience
 
 # name, unit, requested column, measured column
@@ -17,18 +19,38 @@ COVARIATES = (
 )
 
 
-def conditioning(table: pd.DataFrame, ages: dict[str, np.ndarray], bootstrap: int, seed: int) -> Entries:
-    """Figures of the synthetic rows, beside those of the age model on held-out scans, whose `true` and `predicted` ages are given."""
+def conditioning(table: pd.DataFrame, held_out: pd.DataFrame, bootstrap: int, seed: int) -> Entries:
+    """Figures of the synthetic rows, beside those of the age model on held-out scans: covariates and `age_predicted_years`."""
     obey = partial(obedience, bootstrap=bootstrap, seed=seed)
+    alone = partial(other_things_equal, bootstrap=bootstrap, seed=seed)
     entries: Entries = {}
     for name, unit, requested, measured in COVARIATES:
-        entries |= obey(name, unit, table[requested], table[measured])
+        entries |= {**obey(name, unit, table[requested], table[measured]), **alone(name, table, requested, measured)}
     return {
         **entries,
-        **obey("age", "years", ages["true"], ages["predicted"], kind="real"),
+        **obey("age", "years", held_out["age_years"], held_out["age_predicted_years"], kind="real"),
+        **alone("age", held_out, "age_years", "age_predicted_years", kind="real"),
         **entry("qc_pass_fraction", table["qc_pass"].mean(), len(table)),
         **strata.rejections(table),
     }
+
+
+def other_things_equal(name: str, table: pd.DataFrame, requested: str, measured: str, bootstrap: int, seed: int, kind: str = "") -> Entries:
+    """Partial r and slope: of what is left of both columns after linear regression on the other requested covariates.
+
+    In people ventricles, brain and age go together: who obeys two of them seems to obey the third. Nothing where the others, or the
+    design, determine what is requested.
+    """
+    known = table.assign(sex=table["sex"].map(SEX_CODES)) if "sex" in table else table
+    others = known[[column for column in NAMES if column in known and column != requested]].to_numpy(float)
+    design = np.column_stack([np.ones(len(table)), others])
+    x, y = table[requested].to_numpy(float), table[measured].to_numpy(float)
+    left_x, left_y = (values - design @ np.linalg.lstsq(design, values, rcond=None)[0] for values in (x, y))
+    if len(x) < 3 + design.shape[1] or left_x.std() <= 1e-6 * x.std():
+        return {}
+    found, end = agreement(left_x, left_y, bootstrap, [seed, 47]), f"_{kind}" if kind else ""
+    parts = [entry(f"{name}_partial_{key}{end}", getattr(found, key), found.n, found.ci[key]) for key in ("r", "slope")]
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def ruler(scans: pd.DataFrame, bootstrap: int, seed: int) -> Entries:

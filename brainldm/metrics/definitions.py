@@ -64,7 +64,8 @@ def definitions(shape: tuple[int, int, int]) -> dict[str, Any]:
         },
         "audit": {
             "definition": "distance to the nearest training scan over the mean distance to held-out scans, in latent means and in "
-            "low-resolution images; a volume below a threshold counts as a copy; planted copies must be found",
+            "low-resolution images; a volume below a threshold counts as a copy; planted copies must be found; "
+            "copies_as_planted: volumes whose score half of a kind of planted copies do not reach, of which there must be none",
             **{"neighbours": audit.NEIGHBOURS, "block_mm": audit.BLOCK_MM, "false_alarms": audit.FALSE_ALARMS, "safety": audit.SAFETY},
             **{"sensitivity": audit.SENSITIVITY, "confidence": audit.CONFIDENCE, "fewest": audit.FEWEST, "passed": PASSED},
             "planted": {"noise": audit.NOISE, "shift_mm": audit.SHIFT_MM, "gain": audit.GAIN},

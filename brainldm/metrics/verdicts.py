@@ -25,6 +25,10 @@ RULES = (
     Rule("follows them in size", "ventricles_slope", ">=", lambda report: 0.5),  # r alone is high where next to nothing follows
     Rule("obeys the brain volume asked for", "brain_r", ">=", lambda report: 0.7),
     Rule("obeys the age asked for", "age_r", ">=", lambda report: 0.8 * report["age_r_real"]),
+    # The rest being equal: in people the covariates go together, so that r alone is high where only two of the three are obeyed.
+    Rule("obeys the ventricles, the rest being equal", "ventricles_partial_r", ">=", lambda report: 0.5),
+    Rule("obeys the brain volume, the rest being equal", "brain_partial_r", ">=", lambda report: 0.3),
+    Rule("obeys the age, the rest being equal", "age_partial_r", ">=", lambda report: 0.5 * report["age_partial_r_real"]),
     Rule("looks as real to the features", "fid", "<=", lambda report: 20 * report["fid_real"]),  # paper: 16
     Rule("differs as real scans do", "ms_ssim", "<=", lambda report: 1 - 0.75 * (1 - report["ms_ssim_reconstruction"])),
     Rule("covers what real scans show", "coverage", ">=", lambda report: 0.5 * report["coverage_real"]),

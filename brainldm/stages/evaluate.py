@@ -57,7 +57,7 @@ def main(
     ages = {"true": held_out["age_years"].to_numpy(), "predicted": theirs["age_predicted_years"][sets.held_out]}
     report = {
         **evaluation.heading(sets, embedded=truth is not None),
-        **conditioning.conditioning(sets.table, ages, options.bootstrap, seed),
+        **conditioning.conditioning(sets.table, held_out.assign(age_predicted_years=ages["predicted"]), options.bootstrap, seed),
         **(conditioning.ruler(evaluation.true_volumes(truth, held_out), options.bootstrap, seed) if truth else {}),
         **_features(ours["features"], theirs["features"], nets.features_name, options.reference, out, seed),
         **summary.means_of({"sharpness": ours["sharpness"], "sharpness_real": theirs["sharpness"][sets.held_out]}, options.bootstrap, seed),

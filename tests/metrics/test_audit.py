@@ -25,11 +25,11 @@ def _audited(train: np.ndarray, held_out: np.ndarray, synthetic: np.ndarray, pla
     detector = audit.detector({"image": audit.Space(low[0], low[1])})
     copies = audit.altered(train[:planted], 10.0, np.random.default_rng(3))
 
-    def flagged(features: np.ndarray) -> np.ndarray:
-        return detector({"image": features})["copy_score"] < 1
+    def scores(features: np.ndarray) -> np.ndarray:
+        return detector({"image": features})["copy_score"]
 
-    planted_found = {"altered": flagged(audit.low_resolution(copies, 10.0))}
-    return audit.audit(flagged(low[2]), audit.false_alarms(detector.held_out), planted_found, limit)
+    altered = {"altered": scores(audit.low_resolution(copies, 10.0))}
+    return audit.audit(scores(low[2]), audit.false_alarms(detector.held_out), altered, limit)
 
 
 def test_the_detector_names_the_scan_that_was_copied_and_keeps_what_else_is_known() -> None:
@@ -59,6 +59,17 @@ def test_a_memoriser_is_caught_also_when_it_alters_and_only_one_in_ten_is_a_copy
     assert found["copy_rate"] == pytest.approx(0.1, abs=0.01)
 
 
+def test_a_single_copy_among_hundreds_is_no_false_alarm() -> None:
+    train, held_out, fresh = _people(1, 150), _people(2, 100), _people(3, 400)
+    found = _audited(train, held_out, np.concatenate([fresh, train[120:121]]))
+    assert found["audit"] == audit.COPIES
+    assert found["copies_as_planted"] == pytest.approx(1 / 401)
+    just_below = np.append(np.full(400, 2.0), 0.99)
+    scores = {"altered": np.linspace(0.1, 0.5, 50)}
+    assert audit.audit(just_below, np.zeros(500, bool), scores, 0.05)["audit"] == audit.PASSED
+    assert audit.audit(np.append(just_below, 0.2), np.zeros(500, bool), scores, 0.05)["audit"] == audit.COPIES
+
+
 def test_blurred_new_people_are_no_copies() -> None:
     """Everyone lies nearer to the mean; a distance alone would call half of them copies."""
     train, held_out, fresh = _people(1, 150), _people(2, 100), _people(3, 200)
@@ -73,9 +84,10 @@ def test_too_few_volumes_are_never_called_safe(n_held_out: int, n_synthetic: int
 
 
 def test_a_blind_detector_is_never_called_safe() -> None:
-    none, all_of_them = np.zeros(500, dtype=bool), np.ones(50, dtype=bool)
-    assert audit.audit(none, none, {"altered": all_of_them}, 0.05)["audit"] == audit.PASSED
-    assert audit.audit(none, none, {"altered": all_of_them, "decoded": np.arange(50) < 40}, 0.05)["audit"] == audit.TOO_LITTLE
+    far, none, found = np.full(500, 2.0), np.zeros(500, dtype=bool), np.full(50, 0.5)
+    assert audit.audit(far, none, {"altered": found}, 0.05)["audit"] == audit.PASSED
+    missed = np.where(np.arange(50) < 40, 0.5, 1.5)
+    assert audit.audit(far, none, {"altered": found, "decoded": missed}, 0.05)["audit"] == audit.TOO_LITTLE
 
 
 def test_the_threshold_keeps_its_promise_in_95_of_100_trials() -> None:

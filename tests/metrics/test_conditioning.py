@@ -69,9 +69,24 @@ def test_what_was_rejected_is_counted_in_every_cell_and_as_a_whole() -> None:
     assert sum(cell["n"] * (cell["ventricles_bias_ml"] or 0) for cell in found["coverage"]) == pytest.approx(error.sum())
 
 
+def test_the_partial_r_is_that_of_least_squares_with_all_covariates() -> None:
+    generator = np.random.default_rng(4)
+    table = _table().assign(brain_ml=lambda known: known["brain_ml"] + generator.normal(0, 30, N))
+    table = table.assign(got=0.3 * table["age_years"] + 0.05 * table["brain_ml"] + generator.normal(0, 2, N))
+    found = conditioning.other_things_equal("age", table, "age_years", "got", 50, 1)
+    columns = [np.ones(N), table["age_years"], table["sex"] == "M", table["ventricles_ml"], table["brain_ml"]]
+    design = np.column_stack([np.asarray(column, float) for column in columns])
+    fit, rest, *_ = np.linalg.lstsq(design, table["got"].to_numpy(), rcond=None)
+    assert found["age_partial_slope"] == pytest.approx(fit[1])
+    t = fit[1] / np.sqrt(rest[0] / (N - 5) * np.linalg.inv(design.T @ design)[1, 1])
+    assert found["age_partial_r"] == pytest.approx(t / np.sqrt(t**2 + N - 5))
+
+
 def test_all_covariates_are_scored_beside_the_age_model() -> None:
-    found = conditioning.conditioning(_table(), {"true": np.arange(50.0), "predicted": np.arange(50.0)[::-1]}, 50, 1)
+    held_out = _table(3)[:50].assign(age_years=np.arange(50.0), age_predicted_years=np.arange(50.0)[::-1])
+    found = conditioning.conditioning(_table(), held_out, 50, 1)
     assert found["age_bias_years"] == pytest.approx(1)
     assert found["age_r_real"] == pytest.approx(-1)
     assert found["brain_r"] == pytest.approx(1)
+    assert "brain_partial_r" not in found  # it follows from the age
     assert found["qc_pass_fraction_n"] == N

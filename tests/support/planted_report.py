@@ -55,12 +55,14 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
         "n_synthetic": N,
         "fid_features": "planted",
         "ms_ssim_weights": [0.2, 0.8],
-        **conditioning.conditioning(table, ages, 200, SEED),
+        **conditioning.conditioning(table, table[:20].assign(age_predicted_years=ages["predicted"]), 200, SEED),
         **fidelity.fidelity(generator.standard_normal((60, 4)), generator.standard_normal((40, 4)), SEED),
         **{key: value for entries in alike for key, value in entries.items()},
         **summary.nearness(generator.uniform(1, 2, 30), generator.uniform(1, 2, 20), 100, SEED),
         **summary.entry("autoencoder_psnr_db", float("nan"), 20),
-        **audit.audit(np.arange(N) < 1, np.zeros(30, bool), {kind: np.ones(30, bool) for kind in ("altered", "decoded")}, 0.05),
+        **audit.audit(
+            np.where(np.arange(N) < 1, 0.9, 2.0), np.zeros(30, bool), {kind: np.full(30, 0.5) for kind in ("altered", "decoded")}, 0.05
+        ),
         "paper": paper.block(),
     }
     regions = {name: generator.normal(300, 20, N) for name in ("left thalamus", "csf")}
