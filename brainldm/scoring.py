@@ -92,7 +92,7 @@ def alone(bench: Bench, rows: pd.DataFrame, measured: pd.DataFrame, read: Read) 
             entries |= conditioning.other_things_equal(name, rows.assign(**{found: got.to_numpy()}), asked, found, *drawn)
     return {
         **entries,
-        **diversity(read, len(rows), bench.options.ssim_pairs, *drawn, bench.tools.device, sample=bench.options.ssim_sample),
+        **diversity(read, len(rows), bench.options.ssim_pairs, bench.given.seed, bench.tools.device, sample=bench.options.ssim_sample),
         **summary.means_of({"sharpness": measured["sharpness"].to_numpy()}, *drawn),
         **summary.entry("qc_pass_fraction", measured["qc_pass"].mean(), len(rows)),
     }
@@ -107,9 +107,10 @@ def beside_scans(bench: Bench, path: Path, rows: pd.DataFrame, measured: pd.Data
     theirs_ml, ours_ml = (
         {name: side[name].to_numpy() / 1000 for name in (ICV, *NAMES.values()) if name in side} for side in (theirs, measured)
     )
+    n_pairs, sample = bench.options.ssim_pairs, bench.options.ssim_sample
     return {
         **fidelity.fidelity(others, features, bench.given.seed),
-        **diversity(real.batch, len(real), bench.options.ssim_pairs, *drawn, bench.tools.device, "real", bench.options.ssim_sample),
+        **diversity(real.batch, len(real), n_pairs, bench.given.seed, bench.tools.device, "real", sample),
         **summary.means_of({"sharpness_real": theirs["sharpness"].to_numpy()[held_out]}, *drawn),
         **summary.obedience("age", "years", tested["age_years"], tested["age_predicted_years"], *drawn, kind="real"),
         **conditioning.other_things_equal("age", tested, "age_years", "age_predicted_years", *drawn, kind="real"),

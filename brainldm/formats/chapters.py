@@ -23,7 +23,7 @@ HEADLINE = (
     ("ventricles_slope", None, "Ventricles: slope of measured over requested", 2, "1; near 0 nothing is obeyed, however high r is"),
     ("ventricles_bias_ml", None, "Ventricles: mean of measured - requested, mL", 2, "0"),
     ("brain_r", None, "Brain volume (normalised for head size): requested against measured, r", 3, "1"),
-    ("brain_partial_r", None, "Brain volume: the same, the other covariates being equal", 3, "1; 0 is deaf, however high r is"),
+    ("brain_partial_r", None, "Brain volume: partial r, sex, age and ventricles held equal", 3, "1; 0: only guessed from the others"),
     (
         "age_r",
         "age_r_real",
@@ -31,11 +31,11 @@ HEADLINE = (
         3,
         "as high as on real held-out scans (the age model errs on those too)",
     ),
-    ("age_partial_r", "age_partial_r_real", "Age: the same, the other covariates being equal", 3, "as high as on real held-out scans"),
+    ("age_partial_r", "age_partial_r_real", "Age: partial r, sex and volumes held equal", 3, "as high as on real held-out scans"),
     ("age_mae_years", "age_mae_years_real", "Age: mean absolute error, years", 2, "as low as on real held-out scans"),
     ("fid", "fid_real", "FID", 4, "as low as real against real; features: {fid_features}"),
-    ("ms_ssim", "ms_ssim_real", "MS-SSIM between volumes", 4, "as real: higher means too alike"),
-    ("g4r_ssim", "g4r_ssim_real", "4-G-R-SSIM between volumes", 4, "as real: higher means too alike"),
+    ("ms_ssim", "ms_ssim_real", "MS-SSIM between volumes", 4, "as real: higher means too alike; n counts pairs"),
+    ("g4r_ssim", "g4r_ssim_real", "4-G-R-SSIM between volumes", 4, "as real: higher means too alike; n counts pairs"),
     (
         "nearest_train_ratio",
         None,
@@ -214,7 +214,7 @@ def ladder(found: Evaluation, kind: str, name: str, label: str, grid: Grid) -> s
     )
     curve = html.figure(
         figures.ladder_svg(requested, measured, (f"requested {label}", f"{verb} {label}"), kind),
-        f"n = {len(steps)} volumes; slope {html.number(float(np.polyfit(requested, measured, 1)[0]), 2)}. Good: points on the dashed line.",
+        f"n = {len(steps)} volumes; slope {html.number(ladder['slope'], 2)}. Good: points on the dashed line.",
     )
     both = html.beside(html.tiles(steps, "narrow") + scale, curve)
     title = f"What changes with the {thing}?" if kind == "ladder" else f"Beyond the training range: {thing}"

@@ -145,8 +145,9 @@ def pictures(
 
 
 def steps(ladder: dict[str, np.ndarray]) -> dict[str, Any]:
-    """All of a ladder but its pictures, as lists."""
-    return {key: values.tolist() for key, values in ladder.items() if key != "images"}
+    """All of a ladder but its pictures, as lists; and `slope`, measured over requested by least squares."""
+    slope = float(np.polyfit(ladder["requested"], ladder["measured"], 1)[0])
+    return {**{key: values.tolist() for key, values in ladder.items() if key != "images"}, "slope": slope}
 
 
 def viewed(volumes: dict[str, np.ndarray], ladders: Iterable[str]) -> dict[str, np.ndarray]:

@@ -79,6 +79,7 @@ pre { overflow-x: auto; font-size: .8em; }
   .stacked :is(td, th):first-child { grid-column: 1 / -1; }
   .stacked th:first-child:empty { display: none; }
   .stacked td small { max-width: none; }
+  .stacked td code { white-space: normal; }
 }
 summary { cursor: pointer; color: var(--mark); }
 """

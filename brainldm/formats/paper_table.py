@@ -53,7 +53,7 @@ def _note(rows: Rows, about: Mapping[str, Any]) -> str:
     return (
         f"FID, precision and recall between {first['fid_n']} real scans and as many others: mean of {first['fid_draws']} draws, "
         f"interval from draws of halves; features: {about['features']}. "
-        f"Similarities: {first['ms_ssim_n']} random pairs, bootstrap over volumes. "
+        f"Similarities: {first['ms_ssim_n']} random pairs. "
         f"Sampling: {first['seconds_n']} volumes, one at a time, decoding included, on {about['device']}.\n\n"
         f"Lowest FID first, as measured: {_names(by_fid)}. Nearest to the real scans' MS-SSIM first: {_names(alike)}. "
         f"The published numbers are of other scans, another grid and other features: compare orders, not values."

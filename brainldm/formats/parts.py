@@ -13,6 +13,11 @@ Arrays = dict[str, np.ndarray]
 PART = 256  # items
 
 
+def title(what: str, part: range, n: int) -> str:
+    """Of a part's progress bar: which of n items it is of."""
+    return what if len(part) == n else f"{what} {part.start + 1:,} to {part.stop:,} of {n:,}"
+
+
 class Stored:
     """Volumes in `folder`, each in a file, so that none stays in memory."""
 

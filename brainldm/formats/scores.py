@@ -25,7 +25,8 @@ def verdicts(report: Report) -> str:
         for name, row in report["verdicts"].items()
     ]
     text = (
-        "Limits are the real scans' own value with some room; they tell a broken generator from a sound one, not a good one from a better."
+        "Limits are the real scans' own value with some room, or plain numbers; they tell a broken generator from a sound one, "
+        "not a good one from a better."
     )
     table = html.table(("the generator", "figure", "value, limit", "passed"), rows, "stacked")
     return html.section("Is it sound?", html.paragraph(text), table)
@@ -56,7 +57,7 @@ def features(report: Report) -> str:
     curve = report["fid_curve"]
     lines = [(name, curve[key], curve[f"{key}_ci"]) for name, key in (("synthetic", "fid"), ("real", "fid_real"))]
     caption = (
-        f"FID between n real scans (of training and held out) and n others; bands: 95 %, from {report['fid_draws']} draws of halves. "
+        f"FID between n real scans (of training and held out) and n others; bands: 95 % of {report['fid_draws']} draws. "
         f"FID falls with n, so only equal n compare. Features: {report['fid_features']}. Good: synthetic where real is."
     )
     rows = [(escape(says), *(_interval(report, f"{name}{end}") for end in ("", "_real"))) for name, says in COMPANIONS]
@@ -77,7 +78,7 @@ def diversity(report: Report) -> str:
     for name, label in (("ms_ssim", "MS-SSIM"), ("g4r_ssim", "4-G-R-SSIM")):
         rows = [(kind, report[f"{name}{end}"], report[f"{name}{end}_ci"]) for kind, end in kinds]
         counts = ", ".join(f"{report[f'{name}{end}_n']:,} {kind}" for kind, end in kinds)
-        caption = f"n pairs: {counts}; bars: 95 %, bootstrap over volumes. Good: synthetic where real is; further right is too alike."
+        caption = f"n pairs: {counts}; bars: 95 %, for other volumes. Good: synthetic where real is; further right is too alike."
         plots.append(html.figure(figures.intervals_svg(rows, f"mean {label} of random pairs"), caption))
     variants = (("single scale", "g4r_ssim_single_scale"), ("not regularised (4-G-SSIM)", "g4r_ssim_plain"))
     cells = [(label, *(_interval(report, f"{name}{end}") for _, end in kinds)) for label, name in variants]
@@ -103,7 +104,7 @@ def copies(found: Evaluation, grid: Grid) -> str:
             volumes["near_synthetic"], volumes["near_train"], shown["near_synthetic"], shown["near_train"], shown["near_score"], strict=True
         )
     )
-    rows = [(escape(says), _percent(report[key], report[f"{key}_ci"]), f"{report[f'{key}_n']:,}") for key, says in AUDIT]
+    rows = [(escape(says), _percent(report[key], report[f"{key}_ci"]), f"{report[f'{key}_n']:,}") for key, says in AUDIT if key in report]
     verdict = (
         f"Audit: {report['audit']}. A copy lies much nearer to one training scan than to scans that were never trained on. "
         f"The audit passes only if it finds planted copies, if it can exclude a copy rate of {report['audit_limit']:.0%}, and if no "
@@ -122,7 +123,7 @@ def copies(found: Evaluation, grid: Grid) -> str:
 
 AUDIT = (
     ("copy_rate", "synthetic volumes that count as copies; good: 0"),
-    ("copies_as_planted", "synthetic volumes as near to a training scan as half of a kind of planted copies; must be 0"),
+    ("copies_as_planted", "synthetic volumes nearer to a training scan than half of the planted copies of one kind; must be 0"),
     ("audit_found_altered", "planted copies found: training scans moved by up to 1 mm, up to 10 % brighter or darker, noisy; good: all"),
     ("audit_found_decoded", "planted copies found: training scans as the autoencoder returns them; good: all"),
     ("audit_false_alarms", "held-out real scans that count as copies; good: below 1 %"),

@@ -12,6 +12,8 @@ from brainldm.metrics.agreement import agreement
 from brainldm.metrics.summary import Entries, entry, obedience
 
 # name, unit, requested column, measured column
+FEWEST = 30  # rows: the other covariates are fitted once, not in every resample
+LEAST = 0.05  # of a covariate's spread that the others leave
 COVARIATES = (
     ("ventricles", "ml", "ventricles_ml", "measured_ventricles_ml"),
     ("brain", "ml", "brain_ml", "measured_brain_ml"),
@@ -38,16 +40,18 @@ def conditioning(table: pd.DataFrame, held_out: pd.DataFrame, bootstrap: int, se
 def other_things_equal(name: str, table: pd.DataFrame, requested: str, measured: str, bootstrap: int, seed: int, kind: str = "") -> Entries:
     """Partial r and slope: of what is left of both columns after linear regression on the other requested covariates.
 
-    In people ventricles, brain and age go together: who obeys two of them seems to obey the third. Nothing where the others, or the
-    design, determine what is requested.
+    In people ventricles, brain and age go together: who obeys two of them seems to obey the third. Nothing of fewer than FEWEST rows,
+    without all covariates, or where the others, or the design, all but determine what is requested.
     """
-    known = table.assign(sex=table["sex"].map(SEX_CODES)) if "sex" in table else table
-    others = known[[column for column in NAMES if column in known and column != requested]].to_numpy(float)
-    design = np.column_stack([np.ones(len(table)), others])
+    if len(table) < FEWEST or not set(NAMES) <= set(table):
+        return {}
+    known = table.assign(sex=table["sex"].map(SEX_CODES))
+    design = np.column_stack([np.ones(len(table)), known[[column for column in NAMES if column != requested]].to_numpy(float)])
     x, y = table[requested].to_numpy(float), table[measured].to_numpy(float)
     left_x, left_y = (values - design @ np.linalg.lstsq(design, values, rcond=None)[0] for values in (x, y))
-    if len(x) < 3 + design.shape[1] or left_x.std() <= 1e-6 * x.std():
+    if left_x.std() <= LEAST * x.std():
         return {}
+    left_y[:] = 0 if np.ptp(y) == 0 else left_y  # not round-off
     found, end = agreement(left_x, left_y, bootstrap, [seed, 47]), f"_{kind}" if kind else ""
     parts = [entry(f"{name}_partial_{key}{end}", getattr(found, key), found.n, found.ci[key]) for key in ("r", "slope")]
     return {key: value for part in parts for key, value in part.items()}

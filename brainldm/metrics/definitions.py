@@ -8,7 +8,7 @@ from brainldm.metrics import anatomy, audit, conditioning, fidelity, g4r, manifo
 from brainldm.metrics.diversity import SCORES
 from brainldm.metrics.diversity import scales as weights
 
-PAIRS = "mean over random pairs of one set (no pair twice), on intensities clamped to [0, 1]; interval: bootstrap over volumes"
+PAIRS = "mean over random pairs of one set (no pair twice), clamped to [0, 1]; interval: dyadic-robust variance (Aronow et al. 2015)"
 WINDOW = {"window_voxels": scales.WINDOW, "sigma_voxels": scales.SIGMA, "k1": scales.K1, "k2": scales.K2, "data_range": 1.0}
 INTENSITIES = (
     "scans are resampled to the grid, and `preprocess.intensity_percentiles` of the volume become 0 and 1, clipped; "
@@ -41,9 +41,22 @@ def definitions(shape: tuple[int, int, int]) -> dict[str, Any]:
             "figures": [f"{name}_{key.format(unit)}" for name, unit, *_ in conditioning.COVARIATES for key in OBEYS],
             "definition": OBEDIENCE,
         },
+        "partial": {
+            "figures": [f"{name}_partial_{key}" for name, *_ in conditioning.COVARIATES for key in ("r", "slope")],
+            "definition": "obedience of what is left of both after linear regression on the other requested covariates",
+        },
+        "autoencoder": {
+            "definition": "held-out scans against what the autoencoder returns: PSNR (dB) over the grid, MS-SSIM, ventricles as obedience"
+        },
+        "segmenter_ventricles": {"definition": "held-out scans whose true volumes are known: measured against true, as obedience"},
+        "nearest_train_ratio": {
+            "definition": "median distance of latent means to the nearest training scan, synthetic volumes over held-out scans; "
+            "interval: bootstrap over both"
+        },
         "fidelity": {
             "figures": ["fid", "kid", "precision", "recall", "density", "coverage"],
             "definition": FIDELITY,
+            "variance": "fid_variance_real: trace of the covariance of all real features",
             "real_row": "n other real scans in place of the synthetic volumes",
             **{"draws": fidelity.DRAWS, "n_at_most": fidelity.LARGEST, "neighbours": manifold.NEIGHBOURS},
         },
@@ -65,13 +78,13 @@ def definitions(shape: tuple[int, int, int]) -> dict[str, Any]:
         "audit": {
             "definition": "distance to the nearest training scan over the mean distance to held-out scans, in latent means and in "
             "low-resolution images; a volume below a threshold counts as a copy; planted copies must be found; "
-            "copies_as_planted: volumes whose score half of a kind of planted copies do not reach, of which there must be none",
+            "copies_as_planted: volumes with a score below the median of planted copies of one kind, of which there must be none",
             **{"neighbours": audit.NEIGHBOURS, "block_mm": audit.BLOCK_MM, "false_alarms": audit.FALSE_ALARMS, "safety": audit.SAFETY},
             **{"sensitivity": audit.SENSITIVITY, "confidence": audit.CONFIDENCE, "fewest": audit.FEWEST, "passed": PASSED},
             "planted": {"noise": audit.NOISE, "shift_mm": audit.SHIFT_MM, "gain": audit.GAIN},
         },
         "qc_pass_fraction": {"definition": "share of volumes that pass the rules of `measure.quality`"},
         "rejection_rate": {"definition": "share of draws that fail them, redrawn or kept; interval: Clopper and Pearson (1934)"},
-        "verdicts": {rule.name: f"{rule.figure} {rule.sense} its limit" for rule in verdicts.RULES},
+        "verdicts": {rule.name: str(rule) for rule in verdicts.RULES},
     }
     return dict(json.loads(json.dumps(found)))

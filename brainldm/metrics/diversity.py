@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import torch
 from rich.progress import track
+from scipy import stats
 
 from brainldm.metrics import g4r, ssim
 from brainldm.metrics.g4r import g4r_ssim
@@ -33,16 +34,16 @@ def at_once(name: str, n: int, make: Callable[[range], Arrays]) -> Arrays:
 
 
 def diversity(
-    read: Read, n: int, n_pairs: int, bootstrap: int, seed: int, device: torch.device, kind: str = "", sample: int = 0, keep: Keep = at_once
+    read: Read, n: int, n_pairs: int, seed: int, device: torch.device, kind: str = "", sample: int = 0, keep: Keep = at_once
 ) -> Entries:
-    """All SCORES of random pairs of n volumes, the keys followed by `_kind`; the interval resamples volumes.
+    """All SCORES of random pairs of n volumes, the keys followed by `_kind`; intervals as of `mean_of_pairs`.
 
     `sample` above 1: of all pairs of as many volumes too, as `..._all_pairs`.
     """
     end = f"_{kind}" if kind else ""
     pairs = np.array(random_pairs(n, n, n_pairs, [seed, 53], same=True))
     found = keep(f"pairs{end}", len(pairs), lambda part: _scores(read, pairs[part], device, f"{kind or 'synthetic'} pairs"))
-    means = [mean_of_pairs(f"{name}{end}", found[name], pairs, bootstrap, seed) for name in found]
+    means = [mean_of_pairs(f"{name}{end}", found[name], pairs) for name in found]
     if min(sample, n) < 2:
         return {key: value for one in means for key, value in one.items()}
     volumes = np.random.default_rng([seed, 59]).permutation(n)[:sample]
@@ -50,7 +51,7 @@ def diversity(
     whole = keep(
         f"all_pairs{end}", len(places), lambda part: _scores(read, volumes[places[part]], device, f"all {kind or 'synthetic'} pairs")
     )
-    means += [mean_of_pairs(f"{name}_all_pairs{end}", whole[name], places, bootstrap, seed) for name in whole]
+    means += [mean_of_pairs(f"{name}_all_pairs{end}", whole[name], places) for name in whole]
     return {key: value for one in means for key, value in one.items()}
 
 
@@ -69,20 +70,17 @@ def _scores(read: Read, pairs: np.ndarray, device: torch.device, title: str) -> 
     return dict(zip(SCORES, values.T, strict=True))
 
 
-def mean_of_pairs(key: str, scores: np.ndarray, pairs: np.ndarray, bootstrap: int, seed: int) -> Entries:
-    """Mean of scores [P] of pairs [P,2] of volumes; the interval is for other volumes (pigeonhole bootstrap, Owen 2007).
+def mean_of_pairs(key: str, scores: np.ndarray, pairs: np.ndarray) -> Entries:
+    """Mean of scores [P] of pairs [P,2] of volumes; the interval is for other volumes.
 
-    A volume that is drawn twice counts twice in each of its pairs. Pairs that share a volume are not independent: to resample pairs
-    instead would make intervals too narrow.
+    Pairs that share a volume are not independent: the variance sums the products of all of them (Aronow et al. 2015). None of one pair.
     """
-    volumes, places = np.unique(pairs, return_inverse=True)
-    n, places, generator, means = len(volumes), places.reshape(pairs.shape), np.random.default_rng([seed, 37]), []
-    for _ in range(bootstrap):
-        drawn = np.bincount(generator.integers(n, size=n), minlength=n)
-        weights = drawn[places[:, 0]] * drawn[places[:, 1]]
-        means.append(np.average(scores, weights=weights) if weights.any() else np.nan)
-    low, high = np.nanpercentile(means, [2.5, 97.5])
-    return entry(key, float(scores.mean()), len(scores), (float(low), float(high)))
+    volumes, found = np.unique(pairs, return_inverse=True)
+    n, off = len(volumes), scores - scores.mean()
+    of_volumes = np.bincount(found.ravel(), np.repeat(off, 2), n)
+    squares = max(of_volumes @ of_volumes - off @ off, off @ off) * n / (n - 1)
+    reach = stats.t.ppf(0.975, n - 1) * np.sqrt(squares) / len(off) if len(off) > 1 else np.nan
+    return entry(key, float(scores.mean()), len(scores), (float(scores.mean() - reach), float(scores.mean() + reach)))
 
 
 def reconstruction(again: Read, read: Read, n: int, device: torch.device) -> Arrays:

@@ -21,10 +21,11 @@ def fidelity(real: np.ndarray, synthetic: np.ndarray, seed: int) -> Entries:
     """fid, kid, precision, recall, density and coverage of features [N, D]; `..._real` is real against real, `fid_curve` FID against n.
 
     All are between sets of one size n, because they change with n: real scans are split at random into two halves, of which one is
-    compared with the other (`_real`) and with as many synthetic volumes. Values are means over DRAWS such draws. The spread of values of
-    halves of a sample, drawn without replacement, is that of the value of a whole sample (Politis & Romano 1994): the interval is its
-    2.5th to 97.5th percentile, moved to the mean. Draws of more than half of the synthetic volumes would vary too little, so for the
-    interval they are of a half.
+    compared with the other (`_real`) and with as many synthetic volumes. Values are means over DRAWS such draws. The spread of values
+    of halves of a sample, drawn without replacement, is that of the value of a whole sample (delete-d jackknife, Shao & Wu 1989): the
+    interval is its 2.5th to 97.5th percentile, moved to the mean. Draws of more than half of the synthetic volumes would vary too
+    little, so for the interval they are of a half; draws of less than half vary too much, and so does one draw of real against real
+    beside the mean of all: the intervals err on the wide side. `fid_variance_real`, what real features vary in all, does not change with n.
     """
     n = min(len(real) // 2, len(synthetic), LARGEST)
     if n < 2:
@@ -38,7 +39,12 @@ def fidelity(real: np.ndarray, synthetic: np.ndarray, seed: int) -> Entries:
     curve = {name: [found[name] for found in map(partial(draws, measures=_fid), sizes[:-1])] for name in ("fid", "fid_real")}
     means = {name: [*map(_mean, values), entries[name]] for name, values in curve.items()}
     spread = {f"{name}_ci": [*(_interval(name, one, one) for one in values), bounds[name]] for name, values in curve.items()}
-    return {**entries, "fid_draws": DRAWS, "fid_curve": {"n": sizes, **means, **spread}}
+    return {
+        **entries,
+        "fid_draws": DRAWS,
+        "fid_variance_real": float(np.var(real, axis=0, ddof=1, dtype=np.float64).sum()),
+        "fid_curve": {"n": sizes, **means, **spread},
+    }
 
 
 def against_reference(moments: tuple[np.ndarray, np.ndarray, int], synthetic: np.ndarray, seed: int) -> Entries:

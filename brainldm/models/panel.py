@@ -1,6 +1,8 @@
 """The four trained networks together: what an evaluation asks of them, batch by batch, with progress bars."""
 
+import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +52,9 @@ class Panel:
         """
         return self._over(read, part, title, lambda images: self._description(images) | also(_numpy(images)))
 
-    def regions(self, read: Read, n: int, title: str) -> Arrays:
-        """Of n images [N,1,I,J,K]: the volume [N] in mL of every region, by SynthSeg's name."""
-        columns = self._over(read, range(n), title, lambda images: columns_mm3(self.ruler.segment(images).label_ml))
+    def regions(self, read: Read, part: range, title: str) -> Arrays:
+        """Of the images [N,1,I,J,K] of a part: the volume [N] in mL of every region, by SynthSeg's name."""
+        columns = self._over(read, part, title, lambda images: columns_mm3(self.ruler.segment(images).label_ml))
         return {name: mm3 / 1000 for name, mm3 in columns.items()}
 
     def labels(self, images: np.ndarray, affine: np.ndarray, title: str) -> np.ndarray:
@@ -92,7 +94,7 @@ class Panel:
     def ladders(self, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> dict[str, Arrays]:
         """`ladder_NAME` within the range of training covariates [N,4], `beyond_NAME` outside it: brains of which one covariate moves.
 
-        Pinaya et al. 2022, Figs. 2 and 4; each has `requested`, `measured` [S], `images` [S,I,J,K] in float16, and `scaled` [S], what was
+        Pinaya et al. 2022, Figs. 2 and 4; each has `requested`, `measured` [S], `images` [S,I,J,K] in 8 bits, and `scaled` [S], what was
         requested in min-max units of the training scans. `key` is (seed, row index) of the noise that all volumes start from. One volume
         at a time, and all latents before the first is decoded: the diffusion model is gone by then, because networks are dear in memory.
         """
@@ -103,6 +105,7 @@ class Panel:
         asked |= {f"beyond_{name}": (name, beyond_rows(training, name, ranges)) for name in BEYOND}
         latents = {title: [sample_latents(denoiser, row[None], noise, how, fresh) for row in rows] for title, (_, rows) in asked.items()}
         del denoiser
+        _trim()
         return {title: self._climb(name, rows, latents[title], ranges) for title, (name, rows) in asked.items()}
 
     @torch.inference_mode()
@@ -111,7 +114,8 @@ class Panel:
         for latent in latents:
             image = self.autoencoder.decode(latent).float()
             measured.append(self.age.predict(image) if name == "age_years" else volumes_ml(self.ruler, image)[name])
-            images.append(_numpy(image[0].half()))
+            images.append(np.rint(255 * _numpy(image[0].clamp(0, 1))).astype(np.uint8))
+            _trim()
         column = NAMES.index(name)
         scaled = (rows[:, column] - ranges.low[column]) / (ranges.high[column] - ranges.low[column])
         arrays = {"measured": np.concatenate(measured), "images": np.concatenate(images)}
@@ -131,6 +135,7 @@ def over(read: Read, part: range, title: str, ask: Callable[[torch.Tensor], Arra
         for start in track(range(part.start, part.stop, batch_size), title):
             values = read(range(start, min(start + batch_size, part.stop)))
             parts.append(ask(torch.from_numpy(values).to(device)))
+            _trim()
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -186,6 +191,12 @@ def beyond_rows(training: np.ndarray, name: str, ranges: Ranges) -> np.ndarray:
     rows, column = ladder_rows(training, name, len(BEYOND[name])), NAMES.index(name)
     rows[:, column] = ranges.low[column] + np.array(BEYOND[name]) * (ranges.high[column] - ranges.low[column])
     return rows
+
+
+def _trim() -> None:
+    """Freed memory goes back to the system: of large networks and volumes glibc keeps hundreds of megabytes in scattered blocks."""
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:

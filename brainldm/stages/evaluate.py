@@ -50,7 +50,7 @@ def main(
     nets = panel.load(segmenter, age, autoencoder, diffusion, given.grid, fabric, options)
     sets = evaluation.gather(covariates, request, shard, measure, given.grid, seed)
     means = cache.load(latents, sets.real.table["participant_id"].tolist())
-    made_from = [sha256(path) for path in (section, covariates, latents, *request, *shard, *measure, age, autoencoder)]
+    made_from = [sha256(path) for path in (section, covariates, latents, *request, *shard, *measure, segmenter, age, autoencoder)]
     keep = parts.Parts(out.parent / "work", cache.fingerprint(made_from, nets.features_name))
     ours, theirs, copies = _look(nets, sets, means, options, seed, keep)
     train, held_out = (sets.real.table.iloc[places] for places in (sets.train, sets.held_out))
@@ -63,7 +63,7 @@ def main(
         **summary.means_of({"sharpness": ours["sharpness"], "sharpness_real": theirs["sharpness"][sets.held_out]}, options.bootstrap, seed),
         **_likeness(nets, sets, means, options, seed, keep),
         **copies,
-        "tables": {**conditioning.tables(sets.table, train), "anatomy": _anatomy(nets, sets, measure, seed)},
+        "tables": {**conditioning.tables(sets.table, train), "anatomy": _anatomy(nets, sets, measure, seed, keep)},
         "paper": paper.block(),
     }
     report["verdicts"] = verdicts(report)
@@ -85,7 +85,9 @@ def _look(nets: panel.Panel, sets: evaluation.Sets, means: cache.Latents, option
         return {"image": audit.low_resolution(images, spacing_mm), "sharpness": sharpness(images)}
 
     look = partial(nets.describe, also=lambda images: {**also(images), "mu": nets.encode(images)})
-    theirs = keep("real", len(sets.real), lambda part: nets.describe(sets.real.batch, part, "real scans", also))
+    theirs = keep(
+        "real", len(sets.real), lambda part: nets.describe(sets.real.batch, part, parts.title("real scans", part, len(sets.real)), also)
+    )
     features = {"mu": lambda places: means.means(places).reshape(len(places), -1), "image": lambda places: theirs["image"][places]}
     splits = (sets.train, sets.held_out)
     detector = audit.detector({name: audit.Space(*(Chosen(rows, split) for split in splits)) for name, rows in features.items()})
@@ -95,8 +97,9 @@ def _look(nets: panel.Panel, sets: evaluation.Sets, means: cache.Latents, option
         "altered": lambda places: audit.altered(sets.real.batch(chosen[places]), spacing_mm, generator),
         "decoded": lambda places: nets.decode(means.means(chosen[places])),
     }
-    planted = {kind: detector(look(read, range(len(chosen)), f"{kind} copies")) for kind, read in copies.items()}
-    ours = keep("synthetic", len(sets.synthetic), lambda part: detector(look(sets.synthetic.batch, part, "synthetic volumes")))
+    planted = {kind: detector(look(read, range(len(chosen)), f"{kind} copies")) for kind, read in copies.items() if len(chosen)}
+    n = len(sets.synthetic)
+    ours = keep("synthetic", n, lambda part: detector(look(sets.synthetic.batch, part, parts.title("synthetic volumes", part, n))))
     return [ours, theirs, audit.conduct(detector, ours, planted, options, seed)]
 
 
@@ -111,7 +114,7 @@ def _likeness(nets: panel.Panel, sets: evaluation.Sets, means: cache.Latents, op
     """How alike the volumes of a set are; and what of it the autoencoder's blur explains, on a sample of held-out scans."""
     sample, again = sets.held_out[:RECONSTRUCTED], parts.Stored(keep.folder / "reconstructions")
     rebuilt_ml = nets.reconstruct(lambda places: means.means(sample[places]).astype(np.float32), len(sample), "reconstructions", again.add)
-    alike = partial(diversity, n_pairs=options.ssim_pairs, bootstrap=options.bootstrap, seed=seed, device=nets.device)
+    alike = partial(diversity, n_pairs=options.ssim_pairs, seed=seed, device=nets.device)
     alike = partial(alike, sample=options.ssim_sample, keep=keep)
     original_ml = sets.real.table["ventricles_ml"].to_numpy()[sample]
     rebuilt = reconstruction(again.batch, lambda places: sets.real.batch(sample[places]), len(sample), nets.device)
@@ -125,9 +128,10 @@ def _likeness(nets: panel.Panel, sets: evaluation.Sets, means: cache.Latents, op
     }
 
 
-def _anatomy(nets: panel.Panel, sets: evaluation.Sets, measure: list[Path], seed: int) -> Entries:
+def _anatomy(nets: panel.Panel, sets: evaluation.Sets, measure: list[Path], seed: int, keep: parts.Parts) -> Entries:
     """Region by region, on a sample of the real scans."""
     chosen = np.random.default_rng([seed, 73]).permutation(len(sets.real))[:SEGMENTED]
-    theirs = nets.regions(lambda places: sets.real.batch(chosen[places]), len(chosen), "regions of real scans")
+    n, read = len(chosen), lambda places: sets.real.batch(chosen[places])
+    theirs = keep("regions", n, lambda part: nets.regions(read, part, parts.title("regions of real scans", part, n)))
     ours = evaluation.regions(measure, sets.synthetic.indices)
     return anatomy.regions(theirs, ours, sets.real.table.iloc[chosen], sets.table)

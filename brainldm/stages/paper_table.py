@@ -50,7 +50,7 @@ def main(
     embed, features_name = panel.embedding(how.features, age.load(age_model).to(fabric.device), age_model, fabric.device)
     made_from = cache.fingerprint([sha256(path) for path in (evaluate, covariates, *shard, age_model)], features_name)
     look = {name: parts.Parts(out.parent / "work" / name, made_from) for name in (*ROWS, "real")}
-    alike = partial(diversity, n_pairs=how.ssim_pairs, bootstrap=how.bootstrap, seed=seed, device=fabric.device)
+    alike = partial(diversity, n_pairs=how.ssim_pairs, seed=seed, device=fabric.device)
 
     def embedded(volumes: VolumeSet | ShardSet, name: str) -> np.ndarray:
         ask = partial(panel.over, ask=lambda images: {"features": embed(images)}, batch_size=how.batch_size, device=fabric.device)
@@ -65,7 +65,7 @@ def main(
         against = fidelity(theirs, embedded(volumes, name), seed)
         similar = alike(volumes.batch, len(volumes), keep=look[name])
         found[name] = {"n": len(volumes), **against, **similar, **summary.mean_of("seconds", seconds, how.bootstrap, seed)}
-    of_real = {key.replace("_real", ""): value for key, value in against.items() if "_real" in key}
+    of_real = {key.replace("_real", ""): value for key, value in against.items() if "_real" in key and "variance" not in key}
     found["real"] = {"n": len(real), **of_real, **alike(real.batch, len(real), keep=look["real"])}
     about = {"features": features_name, "device": device_class(fabric.device), **scales(given.grid.shape)}
     shown = {name: volumes.batch(range(paper_table.SHOWN))[:, 0] for name, volumes in made.items()}

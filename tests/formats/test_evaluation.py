@@ -136,13 +136,18 @@ def test_pictures_show_failures_first_and_the_nearest_with_their_neighbours(tmp_
     assert sorted(sets.held_out) == [1, 3, 5]
     copied, score = np.array([0, 1, 2, 0, 1]), np.array([1.0, 0.9, 0.2, 1.1, 0.8])
     volumes, shown = evaluation.pictures(
-        sets, copied, score, {"ladder_x": {"images": np.zeros((2, 8, 10, 8)), "measured": np.arange(2)}}, seed=1
+        sets,
+        copied,
+        score,
+        {"ladder_x": {"images": np.zeros((2, 8, 10, 8)), "requested": np.arange(2), "measured": np.array([5, 8])}},
+        seed=1,
     )
     assert shown["worst"][:2] == ["sub-000005", "sub-000003"]
     assert shown["worst_reason"][:2] == ["empty", "ventricles miss the request by +9.0 mL"]
     assert shown["near_synthetic"][0] == "sub-000003"
     assert shown["near_train"][0] == "sub-0004"
-    assert list(shown["ladder_x"]) == ["measured"]
+    assert list(shown["ladder_x"]) == ["requested", "measured", "slope"]
+    assert shown["ladder_x"]["slope"] == pytest.approx(3)
     assert volumes["ladder_x"].shape == (2, 8, 10, 8)
     assert shown["near_score"] == [0.2, 0.8, 0.9, 1.0]
     np.testing.assert_array_equal(volumes["near_synthetic"][0], round(255 * 2 / 64))

@@ -13,7 +13,11 @@ def test_intervals_hold_the_populations_mean_in_about_95_of_100_trials() -> None
         generator = np.random.default_rng([1, trial])
         volumes, pairs = generator.standard_normal(40), np.array(random_pairs(40, 40, 400, [trial], same=True))
         scores = volumes[pairs].sum(axis=1) + generator.standard_normal(400)
-        ways = mean_of_pairs("alike", scores, pairs, 200, trial), mean_of("alike", scores, 200, trial)
+        ways = mean_of_pairs("alike", scores, pairs), mean_of("alike", scores, 200, trial)
         hits += [one["alike_ci"][0] <= 0 <= one["alike_ci"][1] for one in ways]
     assert 88 <= hits[0] <= 99
     assert hits[1] < 75  # of one that resamples pairs
+
+
+def test_one_pair_has_no_interval() -> None:
+    assert mean_of_pairs("alike", np.array([0.5]), np.array([[0, 1]]))["alike_ci"] == [None, None]

@@ -114,6 +114,18 @@ def test_large_volumes_are_coded_in_their_own_memory_to_the_same_values(kind, mo
     assert written
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_norm_in_its_own_memory_is_the_norm(dtype):
+    norm = torch.nn.GroupNorm(8, 24).to(dtype)
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(1, 24, 6, 8, 6).to(dtype).to(memory_format=torch.channels_last_3d)
+    expected, where = norm(x), x.data_ptr()
+    found = fast._normalise(norm, x)
+    assert found.data_ptr() == where
+    torch.testing.assert_close(found, expected)
+
+
 def test_unknown_blocks_of_a_coder_are_left_as_they_are():
     block = torch.nn.Conv3d(2, 2, 1)
     assert fast._coding(block, fast.LEVERS) is block

@@ -1,4 +1,6 @@
 import dataclasses
+import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -7,10 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+sys.path.append(str(Path(__file__).parents[1] / "support"))
+
+from networks import write_networks
+
+from brainldm.core.config import Sampling
 from brainldm.core.covariates import Ranges
 from brainldm.core.files import sha256
 from brainldm.core.labels import DEMO
-from brainldm.models import age, checkpoint, medicalnet, panel
+from brainldm.models import age, checkpoint, diffusion, medicalnet, panel
 from brainldm.models.panel import beyond_rows, ladder_rows
 
 SHAPE = (16, 16, 16)
@@ -66,10 +73,30 @@ def test_a_part_is_described_batch_by_batch_and_whole() -> None:
 
 def test_regions_have_synthsegs_names_and_decoding_is_clamped() -> None:
     images = np.full((3, 1, *SHAPE), 0.5, np.float32)
-    regions = _panel().regions(lambda places: images[places], 3, "regions")
+    regions = _panel().regions(lambda places: images[places], range(3), "regions")
     np.testing.assert_allclose(regions["left lateral ventricle"], 0.5 * 16**3)
     np.testing.assert_allclose(regions["total intracranial"], 0.5 * 16**3 * (len(DEMO) - 1))
     assert _panel().decode(np.full((1, 1, 2, 2, 2), 0.5, np.float16)).max() == 1
+
+
+def test_the_diffusion_model_is_gone_before_the_first_volume_is_decoded(tmp_path: Path) -> None:
+    _, path = write_networks(tmp_path)
+    loaded: list[weakref.ref[diffusion.Diffusion]] = []
+
+    def denoiser() -> diffusion.Diffusion:
+        network = diffusion.load(path)
+        loaded.append(weakref.ref(network))
+        return network
+
+    def decode(latents: torch.Tensor) -> torch.Tensor:
+        assert [one() for one in loaded] == [None]
+        return latents[:, :1]
+
+    nets = dataclasses.replace(_panel(), denoiser=denoiser, autoencoder=cast("Any", SimpleNamespace(decode=decode)))
+    ladders = nets.ladders(_training(), 2, (0, 0), Sampling(steps=1))
+    assert {name: len(ladder["images"]) for name, ladder in ladders.items() if name.startswith("ladder")} == {
+        f"ladder_{name}": 2 for name in panel.WITHIN
+    }
 
 
 @pytest.mark.parametrize("ending", ["resnet_10.pth", "resnet_10_23dataset.pth"])

@@ -13,8 +13,9 @@ from brainldm.core.config import Config
 from brainldm.core.rows import shard_rows
 from brainldm.formats import shards
 from brainldm.formats.nifti import encode_volume, quantise, voxel_sha256
-from brainldm.formats.tables import write_parquet
-from brainldm.models import age, checkpoint
+from brainldm.formats.tables import read_tsv, write_parquet
+from brainldm.models import age, autoencoder, checkpoint
+from brainldm.models import latents as cache
 from brainldm.stages import encode, evaluate
 
 NO_ONE = {"weights_sha256": {}, "precision": "32-true", "device": "CPU", "versions": {}}
@@ -49,17 +50,31 @@ def write_age_model(path: Path, config: Config = TINY) -> Path:
 
 
 def write_judged(
-    folder: Path, n_real: int, n_synthetic: int, config: Config = TINY, precision: str = "32-true", **changes: object
+    folder: Path, n_real: int, n_synthetic: int, config: Config = TINY, precision: str = "32-true", encoded: bool = True, **changes: object
 ) -> dict[str, Any]:
-    """Everything that an evaluation of as many scans and volumes reads, under the names of the stage's arguments; and `out`."""
+    """Everything that an evaluation of as many scans and volumes reads, under the names of the stage's arguments; and `out`.
+
+    Unless `encoded`, the scans' latents are drawn at random.
+    """
     covariates, shard = write_scans(folder, config.grid, n_real), write_shard(folder, n_synthetic, config)
     coder, denoiser = write_networks(folder, config=config)
     latents = folder / "encode/latents.json"
-    encode.main(write_section(folder / "encode.section", "encode", config, precision, batch_size=1), covariates, coder, latents, "cpu")
+    if encoded:
+        encode.main(write_section(folder / "encode.section", "encode", config, precision, batch_size=1), covariates, coder, latents, "cpu")
+    else:
+        mu, names = (
+            torch.randn(n_real, *autoencoder.load(coder).latent_shape(config.grid.shape)),
+            read_tsv(covariates)["participant_id"].tolist(),
+        )
+        cache.write_file(cache.file_of(latents, 0), mu, mu.abs(), names, "drawn")
+        cache.write_manifest(latents, [names])
     changed = {"evaluate": changes, "measure": {}, "preprocess": {}}
     told = [write_section(folder / f"{stage}.section", stage, config, precision, **changed[stage]) for stage in changed]
     tables = {name: [folder / f"{name}/{shard.stem}.parquet"] for name in ("request", "measure")}
-    networks = {"age": write_age_model(folder / "age.safetensors", config), "segmenter": write_segmenter(folder / "s.safetensors", config)}
+    networks = {
+        "age": write_age_model(folder / "age.safetensors", config),
+        "segmenter": write_segmenter(folder / "segmenter.safetensors", config),
+    }
     files = {"covariates": covariates, "latents": latents, "shard": [shard], "autoencoder": coder, "diffusion": denoiser}
     sections = dict(zip(("section", "measuring", "preprocess"), told, strict=True))
     return {**sections, **files, **tables, **networks, "out": folder / "evaluate/report.json"}

@@ -80,7 +80,10 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
             "near_score": np.linspace(0.6, 0.9, len(volumes["near_train"])),
             "worst_reason": ["a reason with <angle> & ampersand"] * len(volumes["worst"]),
             "held_out_ages": ages,
-            **{name: {"requested": values, "measured": values + 1, "scaled": values / 50 - 0.8} for name, values in steps.items()},
+            **{
+                name: {"requested": values, "measured": values + 1, "scaled": values / 50 - 0.8, "slope": 1.0}
+                for name, values in steps.items()
+            },
         },
     )
 
