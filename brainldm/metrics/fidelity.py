@@ -84,6 +84,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _interval(name: str, values: Sequence[float], halves: Sequence[float]) -> tuple[float, float]:
     """Of the mean of `values`, by the spread of `halves`, within what a measure of this name can be."""
-    low, high = np.percentile(halves, [2.5, 97.5]) - _mean(halves) + _mean(values)
+    value = _mean(values)
+    low, high = np.percentile(halves, [2.5, 97.5]) - _mean(halves) + value
     least, most = (-np.inf if name.startswith("kid") else 0), (1 if name.startswith(SHARES) else np.inf)
-    return float(max(low, least)), float(min(high, most))
+    return float(min(max(low, least), value)), float(max(min(high, most), value))  # round-off may not leave the value outside
