@@ -11,9 +11,9 @@ from brainldm.metrics import strata
 from brainldm.metrics.agreement import agreement
 from brainldm.metrics.summary import Entries, entry, obedience
 
-# name, unit, requested column, measured column
 FEWEST = 30  # rows: the other covariates are fitted once, not in every resample
 LEAST = 0.05  # of a covariate's spread that the others leave
+# name, unit, requested column, measured column
 COVARIATES = (
     ("ventricles", "ml", "ventricles_ml", "measured_ventricles_ml"),
     ("brain", "ml", "brain_ml", "measured_brain_ml"),
