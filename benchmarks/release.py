@@ -92,7 +92,7 @@ def make(folder: Path, shards: list[str], grid: Grid) -> None:
         identity = {"index": rows, "participant_id": [participant_id(index) for index in rows]}
         drawn = {"age_years": random.uniform(44, 82, len(rows)), "ventricles_ml": random.uniform(10, 90, len(rows)), "brain_ml": 1500.0}
         requested = pd.DataFrame({**identity, "seed": 1, "sex": "F", "in_support": True, "design": "uniform", "noise_index": rows, **drawn})
-        requested = requested.assign(support_distance=0.5, cell="").astype(dict.fromkeys((*drawn, "support_distance"), np.float32))
+        requested = requested.assign(cell="").astype(dict.fromkeys(drawn, np.float32))
         requested.to_parquet(folder / "request" / f"{shard}.parquet", index=False)
         measured = {**drawn, "icv_ml": 1600.0, "age_predicted_years": 60.0, "qc_pass": True, "qc_reason": ""}
         pd.DataFrame({**identity, **measured}).to_parquet(folder / "measure" / f"{shard}.parquet", index=False)

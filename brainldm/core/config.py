@@ -13,7 +13,8 @@ from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
 from brainldm.core.judging import Evaluate, Inference, Measure, PaperTable, Quality, Utility
 from brainldm.core.publication import Pack, Release
-from brainldm.core.requests import Request, RequestDesign
+from brainldm.core.request_key import DEMO, PLACE
+from brainldm.core.requests import CovariateModel, Request, RequestDesign
 from brainldm.core.section import LabPath, Section
 from brainldm.core.trainings import TrainAutoencoder, TrainBaseline, Training, TrainSegmenter
 
@@ -165,6 +166,7 @@ class Config(Section):
     train_segmenter: TrainSegmenter
     segment: Inference
     covariates: Covariates = Covariates()
+    covariate_model: CovariateModel = CovariateModel()
     train_autoencoder: TrainAutoencoder
     encode: Encode
     train_diffusion: TrainDiffusion
@@ -178,6 +180,13 @@ class Config(Section):
     utility: Utility
     pack: Pack
     release: Release
+
+    @property
+    def request_key(self) -> str:
+        """Where the secret key of the requests lies; `request_key.DEMO` for the embedded population, behind which nobody stands."""
+        if self.request.key:
+            return self.request.key
+        return DEMO if self.source.kind == "cohort" else PLACE
 
     @model_validator(mode="after")
     def _pairs_stay_together(self) -> Self:

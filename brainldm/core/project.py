@@ -17,6 +17,7 @@ OWN_SCANS = {  # in the demo's configuration, where scans are the user's own
     "manifest: null": f"manifest: {MANIFEST}",
     "n_subjects: 288": "n_subjects: 1   # of the embedded population only the label maps are used",
     "registration_spacing_mm: 3.0   #": "registration_spacing_mm: 2.0   # 3.0 is",
+    "bounds: {age_years: [44, 82]} # of the cohort. Public": "bounds: {}                # public",
     "skull_stripped: true ": "skull_stripped: false",
     "name: brainldm-demo": "name: my-dataset",
 }

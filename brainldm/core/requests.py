@@ -18,6 +18,9 @@ def _bands(given: int | tuple[float, ...]) -> int | tuple[float, ...]:
 Bands = Annotated[int | tuple[float, ...], AfterValidator(_bands)]
 
 
+Continuous = Literal["age_years", "ventricles_ml", "brain_ml"]
+
+
 class Values(Section):
     """Lists of values of the covariates."""
 
@@ -31,13 +34,34 @@ class Values(Section):
         return {name: values for name in NAMES if (values := getattr(self, name))}
 
 
+class CovariateModel(Section):
+    """The smooth model of the training covariates, from which requests are drawn (core.copula)."""
+
+    bounds: dict[Continuous, tuple[float, float] | None] = Field(
+        {}, description="public bounds, such as a study's ages of inclusion; null or none: from the data, rounded outward"
+    )
+    epsilon: float | None = Field(
+        None, gt=0, description="budget of differential privacy; needs `bounds` of all three covariates. null: no noise"
+    )
+
+    @model_validator(mode="after")
+    def _checked(self) -> "CovariateModel":
+        public = {name: found for name, found in self.bounds.items() if found}
+        for name, (low, high) in public.items():
+            if not 0 < low < high < float("inf"):
+                raise ValueError(f"covariate_model.bounds.{name}: needs a low bound above 0 and a high bound above it")
+        if self.epsilon is not None and len(public) < 3:
+            raise ValueError("covariate_model.epsilon needs covariate_model.bounds of all covariates: bounds from the data are not private")
+        return self
+
+
 class RequestDesign(Section):
     """How a row's covariates are drawn; all that a shard of requests depends on, so growth re-runs none."""
 
-    design: Literal["empirical", "uniform", "stratified", "grid", "paired", "table"] = "empirical"
-    jitter: float = Field(ge=0.01, description="empirical, paired: kernel bandwidth, in standard deviations of each covariate")
-    age_bands: Bands = Field(3, description="stratified: number of quantile bands of the training ages, or edges in years")
-    ventricle_bands: Bands = Field(3, description="stratified: number of quantile bands of the training volumes, or edges in mL")
+    design: Literal["copula", "empirical", "uniform", "stratified", "grid", "paired", "table"] = "copula"
+    jitter: float = Field(0.1, ge=0.01, description="empirical: kernel bandwidth, in standard deviations of each covariate")
+    age_bands: Bands = Field(3, description="stratified: number of bands with as many people each, or edges in years")
+    ventricle_bands: Bands = Field(3, description="stratified: number of bands with as many people each, or edges in mL")
     values: Values = Field(Values(), description="grid: those of every covariate; paired: those of the one that moves")
     table: LabPath | None = Field(None, description="table: CSV, TSV or Parquet with a row per volume")
 
@@ -55,6 +79,11 @@ class RequestDesign(Section):
 
 class Request(RequestDesign):
     """The table of volumes wanted."""
+
+    key: LabPath | None = Field(
+        None,
+        description="file of the secret key of the requests; null: private/request.key, made at the first run (the demo has a fixed one)",
+    )
 
     n_rows: int = Field(gt=0)
     rows_per_shard: int = Field(gt=0)

@@ -39,7 +39,7 @@ def requested(rows: range) -> pd.DataFrame:
     drawn = np.array([np.random.default_rng(index).uniform((44, 10, 1000), (82, 110, 1500)) for index in rows], np.float32)
     frame = pd.DataFrame(drawn, columns=["age_years", "ventricles_ml", "brain_ml"])
     identity = {"index": rows, "participant_id": [participant_id(index) for index in rows], "noise_index": rows}
-    frame = frame.assign(**identity, seed=7, sex=["FM"[index % 2] for index in rows], in_support=True, support_distance=0.5)
+    frame = frame.assign(**identity, seed=7, sex=["FM"[index % 2] for index in rows], in_support=True)
     return frame.assign(design="uniform", cell="")
 
 

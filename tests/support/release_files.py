@@ -53,7 +53,7 @@ def make_shard(results: Path, shard: str, passes=lambda index: index != 3) -> No
     frame = pd.DataFrame(drawn, columns=["age_years", "ventricles_ml", "brain_ml"])
     identity = {"index": rows, "participant_id": [participant_id(index) for index in rows]}
     requested = frame.assign(**identity, seed=1, sex=["FM"[index % 2] for index in rows], in_support=True, design="uniform")
-    requested = requested.assign(noise_index=rows, support_distance=0.5, cell="")
+    requested = requested.assign(noise_index=rows, cell="")
     measured = pd.DataFrame({**identity, "ventricles_ml": frame["ventricles_ml"] + 1.0, "brain_ml": frame["brain_ml"], "icv_ml": 1600.0})
     passed = [passes(index) for index in rows]
     measured = measured.assign(
