@@ -55,9 +55,9 @@ STORY: dict[str, Stage] = {
         ),
     ),
     "pack": Stage("Pack one shard as it is published.", ("request", "generate", "measure")),
-    "release": Stage("Package shards, table, checksums and torrent.", ("covariates", "pack", "evaluate")),
     "report": Stage(
-        "Write the HTML report.",
-        ("preprocess", "evaluate", "release", "train_autoencoder", "train_diffusion", "train_age", "train_segmenter"),
+        "Write the HTML report, a private page and a public one.",
+        ("preprocess", "evaluate", "train_autoencoder", "train_diffusion", "train_age", "train_segmenter"),
     ),
+    "release": Stage("Package shards, table, public report, checksums and torrent.", ("covariates", "pack", "evaluate", "report")),
 }

@@ -27,6 +27,7 @@ autoencoder.safetensors
 DATASHEET.md
 croissant.json
 datacite.json
+report-public.html
 """
 _TSV_NAMES = {"age_years": "age"}  # the name that BIDS gives it
 

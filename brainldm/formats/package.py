@@ -19,6 +19,7 @@ from brainldm.formats.torrent import write_torrent
 
 TABLE, CHECKSUMS, SHARDS = "covariates.parquet", "checksums.sha256", "shards"
 PROTOCOL = "protocol.yaml"
+PAGE = "report-public.html"
 LATENTS, AUTOENCODER = "latents", "autoencoder.safetensors"
 
 

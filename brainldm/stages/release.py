@@ -13,10 +13,11 @@ from brainldm.core.errors import DataError
 from brainldm.core.files import atomic_folder, read_json, sha256, write_json, write_text
 from brainldm.core.gate import pass_audit
 from brainldm.core.publication import Release
-from brainldm.formats import bids, cards, citation, leaks, package
+from brainldm.formats import bids, cards, citation, html, leaks, package
 from brainldm.formats.croissant import croissant
 from brainldm.formats.facts import DESCRIBED, Facts
 from brainldm.formats.packs import read_pack
+from brainldm.formats.publishable import figures as publishable_figures
 from brainldm.formats.shard_set import check_origin, provenance
 from brainldm.formats.tables import write_tsv
 
@@ -32,11 +33,13 @@ def main(
     latents: Annotated[list[Path] | None, typer.Option(help="latents of a shard, for a release of latents; repeat for every shard")] = None,
     autoencoder: Annotated[Path | None, typer.Option(help="what decodes the latents")] = None,
     sample: Annotated[Path | None, typer.Option(help="checksums of the sample release")] = None,
+    page: Annotated[Path | None, typer.Option(help="public page of the report, which the release carries")] = None,
 ) -> None:
     """A dataset is built beside its place and swapped in; what an earlier run left there goes."""
     given, packs, figures = read_section(section, "release"), sorted(pack, key=lambda path: path.stem), read_json(report)
     own = given.own(Release)
-    figures = pass_audit(figures, report, own.despite_audit, own.packaging)
+    figures = publishable_figures(pass_audit(figures, report, own.despite_audit, own.packaging))
+    public = read_public_page(page) if page else None
     if not (protocol := report.with_name(package.PROTOCOL)).is_file():
         raise DataError(f"{protocol}: expected the protocol beside its report, found none; evaluate again")
     n_rows = sum(len(package.read_rows(path)) for path in packs)
@@ -56,7 +59,7 @@ def main(
                 package.write_volumes(folder, packs, n_wanted)
             table = package.write_table(folder, packs, n_wanted, packaging)
             facts = Facts(own, name, packaging, given.grid, table, figures, provenance(sealed), __version__)
-            _write_texts(folder, facts, tars, protocol)
+            _write_texts(folder, facts, tars, protocol, public)
             leaks.check(folder, covariates, table)
             infohash = package.seal(folder, name, sealed[0]["piece_length"], own.web_seeds, tars)
         logging.info("%s: %d volumes, infohash %s", place.parent, len(table), infohash)
@@ -68,10 +71,23 @@ def _check_place(folder: Path) -> None:
         raise DataError(f"{folder}: expected no folder, an empty one or an earlier release to replace, found other files")
 
 
-def _write_texts(folder: Path, facts: Facts, tars: Tars, protocol: Path) -> None:
+def read_public_page(path: Path) -> str:
+    """Return the text of a report that may be published; DataError for a private one, which holds real scans, and for any other file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(f"Cannot read {path} ({error}). Run the stage report again; it writes {package.PAGE}.") from None
+    if html.kind_of(text) != "public":
+        raise DataError(f"Cannot release {path}: it is not a public page of the report. Pass results/{package.PAGE} as --page.")
+    return text
+
+
+def _write_texts(folder: Path, facts: Facts, tars: Tars, protocol: Path, public: str | None) -> None:
     """Everything about the volumes; the same facts for people, BIDS, citations and catalogues."""
+    if public:
+        write_text(folder / package.PAGE, public)
     for name, text in {
-        "README.md": cards.readme(facts),
+        "README.md": cards.readme(facts, has_page=public is not None),
         "DATASHEET.md": cards.datasheet(facts),
         "LICENSE": cards.licence(facts),
         "CHANGES": bids.changes(facts),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from held import held_command
 from safetensors.torch import load_file
 
 from brainldm.core import copula
@@ -65,8 +66,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["train_diffusion", *(f"--{name}={folder / file}" for name, file in files.items()), "--device=cpu"]
 
 
-def start(inputs: list[str], out: Path, *launcher: str) -> subprocess.Popen[str]:
+def start(inputs: list[str], out: Path, *launcher: str, hold: Path | None = None) -> subprocess.Popen[str]:
+    """Start the training; where `hold` is given it waits, while that file stands, when it has saved its state once."""
     command = [sys.executable, *launcher, "-m", "brainldm", *inputs, f"--out={out / 'model.safetensors'}"]
+    if hold is not None:
+        command = held_command(command, hold, "state.pt", nth=2)
     settings = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -99,7 +103,7 @@ def losses(folder: Path) -> list[float]:
 
 
 def test_two_processes_do_what_one_does_with_the_whole_batch(inputs: list[str], whole: Path, tmp_path: Path) -> None:
-    finish(start(inputs, tmp_path, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29561"))
+    finish(start(inputs, tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"))
     assert losses(tmp_path) == pytest.approx(losses(whole), rel=1e-4)
     one, two = (load_file(folder / "model.safetensors") for folder in (whole, tmp_path))
     for name, tensor in one.items():
@@ -107,7 +111,7 @@ def test_two_processes_do_what_one_does_with_the_whole_batch(inputs: list[str], 
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(inputs: list[str], tmp_path: Path) -> None:
-    process = start(inputs, tmp_path, "-m", "torch.distributed.run", "--nproc-per-node=3", "--master-port=29562")
+    process = start(inputs, tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3")
     assert "batch_size: expected a multiple of the 3 processes, found 4" in finish(process, status=1)
 
 
@@ -115,11 +119,11 @@ def test_a_batch_that_processes_cannot_share_is_refused(inputs: list[str], tmp_p
 def test_a_training_that_was_ended_goes_on_and_ends_the_same(
     inputs: list[str], whole: Path, tmp_path: Path, how: signal.Signals, status: int
 ) -> None:
-    process = start(inputs, tmp_path)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "state.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+    process = start(inputs, tmp_path, hold=tmp_path / "hold")
+    while not (tmp_path / "state.pt").exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(how)
+    (tmp_path / "hold").unlink()
     finish(process, status)
     assert not (tmp_path / "model.safetensors").exists()
     assert (tmp_path / "state.pt").exists()

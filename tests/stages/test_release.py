@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from held import held_command
 from PIL import Image
 from release_files import GRID, SHARDS, digests, make_results, pack_args, release
 
@@ -141,7 +142,7 @@ def test_a_release_that_is_killed_while_it_is_made_is_the_same_when_made_again(m
     options = [("--section", "release.json"), ("--report", "report.json"), ("--covariates", "covariates.tsv")]
     options += [("--pack", f"pack/{shard}.json") for shard in SHARDS] + [("--out", "release/checksums.sha256")]
     words = command("release", [(name, results / path) for name, path in options])
-    with subprocess.Popen(words) as process:
+    with subprocess.Popen(held_command(words, results.parent / "hold", "*release")) as process:
         while not list((results / ".fresh.release").glob("sub-000005")):
             assert process.poll() is None, "it ended before it could be killed"
         process.kill()

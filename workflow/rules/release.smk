@@ -1,4 +1,4 @@
-"""Packed shards and the evaluation in; the dataset as it is published out, and a sample of it where one is wanted."""
+"""Packed shards, the evaluation and its public page in; the dataset as it is published out, and a sample of it where one is wanted."""
 
 
 rule release:
@@ -7,6 +7,7 @@ rule release:
         packs=expand("results/pack/{shard}.json", shard=SHARDS),
         report="results/evaluate/report.json",
         protocol="results/evaluate/protocol.yaml",
+        page="results/report-public.html",
         covariates="results/covariates/covariates.tsv",
         latents=(
             expand("results/generate/{shard}.safetensors", shard=SHARDS)
@@ -44,6 +45,7 @@ rule release:
         " {params.packs}"
         " --report {input.report:q}"
         " --covariates {input.covariates:q}"
+        " --page {input.page:q}"
         " {params.latents}"
         " {params.sample}"
         " --out {output.checksums:q} 2>&1 | tee {log:q}"
