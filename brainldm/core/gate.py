@@ -10,7 +10,8 @@ from brainldm.core.errors import DataError
 
 PASSED = "no copies found"
 NO_LEAK = "no membership leak found"
-ALWAYS = MappingProxyType({"audit": PASSED, "membership_images": NO_LEAK})  # figure of the report -> what it must say
+# Figure of the report -> what it must say.
+ALWAYS = MappingProxyType({"audit": PASSED, "membership_images": NO_LEAK, "table_audit": NO_LEAK})
 WITH_LATENTS = MappingProxyType({"membership_autoencoder": NO_LEAK})  # as well, where latents and their decoder are published
 
 

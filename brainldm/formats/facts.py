@@ -22,6 +22,7 @@ _AUDIT = (
     "planted",
     "nearest",
     "membership",
+    "table_audit",
     "released_despite",
 )  # how keys of the privacy audits begin
 

@@ -60,6 +60,10 @@ def verdicts(report: Report) -> dict[str, dict[str, Any]]:
         value = report["membership_images"]
         row = {"figure": "membership_images", "value": value, "sense": "=", "limit": NO_LEAK, "passed": value == NO_LEAK}
         found["does not tell who was trained on"] = row
+    if "table_audit" in report:
+        value = report["table_audit"]
+        row = {"figure": "table_audit", "value": value, "sense": "=", "limit": NO_LEAK, "passed": value == NO_LEAK}
+        found["its table does not tell who was trained on"] = row
     return found
 
 

@@ -19,6 +19,7 @@ from brainldm.metrics.diversity import diversity, reconstruction, scales
 from brainldm.metrics.nearest import Chosen, Rows
 from brainldm.metrics.sharpness import sharpness
 from brainldm.metrics.summary import Entries
+from brainldm.metrics.table_audit import Table, audit_table
 from brainldm.metrics.verdicts import verdicts
 from brainldm.models import latents as cache
 from brainldm.models import panel
@@ -59,6 +60,7 @@ def main(
     told, attack_table = attacks.conduct(found.attacked, ours, found.planted, nets, sets.real.batch, means.means, seed)
     train, held_out = (sets.real.table.iloc[places] for places in (sets.train, sets.held_out))
     ages = {"true": held_out["age_years"].to_numpy(), "predicted": theirs["age_predicted_years"][sets.held_out]}
+    table = audit_table(Table.of(sets.table), *(covariate_array(split) for split in (train, held_out)))
     report = {
         **evaluation.heading(sets, embedded=truth is not None),
         **conditioning.conditioning(sets.table, held_out.assign(age_predicted_years=ages["predicted"]), options.bootstrap, seed),
@@ -68,7 +70,10 @@ def main(
         **_likeness(nets, sets, means, options, seed, keep),
         **found.audit,
         **told,
+        "table_audit": table.verdict,
         "tables": {
+            "table_attacks": table.attacks,
+            "table_rates": table.rates,
             **conditioning.tables(sets.table, train),
             "anatomy": _anatomy(nets, sets, measure, seed, keep),
             "membership": attack_table,

@@ -8,12 +8,14 @@ import yaml
 
 from brainldm.core import paper
 from brainldm.core.config import parse, section_json
+from brainldm.core.covariates import covariate_array
 from brainldm.core.rows import participant_id
 from brainldm.formats import evaluation, scan_sheet
 from brainldm.formats.checksums import write_checksums
 from brainldm.formats.nifti import encode_volume, quantise, write_bytes
 from brainldm.formats.tables import write_tsv
 from brainldm.metrics import anatomy, audit, conditioning, fidelity, summary, verdicts
+from brainldm.metrics.table_audit import Table, audit_table
 
 CONFIG = parse(yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()))
 N, SEED = 40, 3
@@ -41,6 +43,7 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
             "attempt": np.arange(N) % 4 // 3,
             "rejected": ["", "", "", "unsure age"] * (N // 4) + [""] * (N % 4),
             "in_support": np.arange(N) % 5 > 0,
+            "cell": "",
         }
     )
     ages = {"true": age[:20], "predicted": age[:20] + generator.normal(0, 5, 20)}
@@ -66,7 +69,15 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
         "paper": paper.block(),
     }
     regions = {name: generator.normal(300, 20, N) for name in ("left thalamus", "csf")}
-    report["tables"] = {**conditioning.tables(table, table), "anatomy": anatomy.regions(regions, regions, table, table)}
+    other_people = covariate_array(table) + generator.normal(0, [0, 5, 5, 30], (N, 4))
+    found = audit_table(Table.of(table), covariate_array(table) + 0.01, other_people)
+    report["table_audit"] = found.verdict
+    report["tables"] = {
+        "table_attacks": found.attacks,
+        "table_rates": found.rates,
+        **conditioning.tables(table, table),
+        "anatomy": anatomy.regions(regions, regions, table, table),
+    }
     report["verdicts"] = verdicts.verdicts(report)
     shown = {name: [f"{name}-{place}" for place in range(len(volumes[name]))] for name in volumes}
     steps = {name: np.linspace(15, 110, 5) for name in LADDERS}
