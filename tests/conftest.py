@@ -1,6 +1,6 @@
 """Every test runs in an empty working folder of its own, and fails if it reads a finished run of the checkout or writes below it.
 
-`python -m brainldm` and Snakemake read and write `results/`, `logs/` and `.snakemake` of the working folder: what lies in the
+`python -m brainldm` and Snakemake read and write `results/`, `logs/`, `private/` and `.snakemake` of the working folder: what lies in the
 checkout is no input of a test. Processes that a test starts inherit the empty folder; `.ci/run` compares the checkout before and after.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OF_A_RUN = tuple(str(ROOT / name) + os.sep for name in ("results", "logs", ".snakemake"))
+OF_A_RUN = tuple(str(ROOT / name) + os.sep for name in ("results", "logs", ".snakemake", "private"))
 CACHES = tuple(str(ROOT / name) + os.sep for name in (".pytest_cache", ".venv", ".git"))
 WRITING_EVENTS = {"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree"}
 READING_EVENTS = {"os.listdir", "os.scandir"}

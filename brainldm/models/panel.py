@@ -24,6 +24,7 @@ from brainldm.models.ruler import Ruler, volumes_ml
 from brainldm.models.sampling import sample_latents
 
 PERCENTILES = (2, 98)  # of the training scans: where a ladder begins and ends
+ROUND_TO = (1.0, 5.0, 5.0, 25.0)  # in the order of NAMES: sex, years, mL, mL
 WITHIN = ("ventricles_ml", "brain_ml", "age_years")  # the first two: paper, Fig. 2
 BEYOND = {"ventricles_ml": (-0.5, 0.0, 1.0, 1.5, 1.9), "brain_ml": (-0.5, -0.3, -0.1, 0.5)}  # paper, Fig. 4, and anchors within
 Arrays = dict[str, np.ndarray]
@@ -204,15 +205,18 @@ def embedding(features: str, years: age.AgeModel, age_path: Path, device: torch.
 
 
 def ladder_rows(training: np.ndarray, name: str, n_steps: int) -> np.ndarray:
-    """Covariates [n_steps,4]: `name` from the 2nd to the 98th percentile of training covariates [N,4], the others at their median.
+    """Return covariates [n_steps,4]: `name` from the 2nd to the 98th percentile of training covariates [N,4], the others at their median.
 
-    The sex is the commoner one, because there is no median sex.
+    Percentiles are rounded outward and medians rounded, to multiples of ROUND_TO: they are single participants' values, and ladders are
+    published. The sex is the commoner one, because there is no median sex.
     """
-    rows = np.tile(np.median(training, axis=0), (n_steps, 1))
+    steps = np.array(ROUND_TO)
+    rows = np.tile(np.round(np.median(training, axis=0) / steps) * steps, (n_steps, 1))
     rows[:, 0] = float(training[:, 0].mean() > 0.5)
     column = NAMES.index(name)
-    low, high = np.percentile(training[:, column], PERCENTILES)
-    rows[:, column] = np.linspace(low, high, n_steps)
+    step = steps[column]
+    low, high = np.percentile(training[:, column], PERCENTILES) / step
+    rows[:, column] = np.linspace(np.floor(low) * step, np.ceil(high) * step, n_steps)
     return rows
 
 
