@@ -92,7 +92,8 @@ def on_volumes(attacked: Attacked, nearest: Arrays, planted: Mapping[str, Arrays
         found[target][f"{NAMES[space]}_nearest"] = attacked.told(-distance, [-near for near in with_copies])
         found[target][f"{NAMES[space]}_density_ratio"] = attacked.told(ratio, ratios)
         if space == "image":
-            found["images"]["without_release"] = attacked.told(-reference)
+            without = attacked.told(-reference)
+    found["images"]["without_release"] = without
     return found
 
 

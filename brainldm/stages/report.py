@@ -11,7 +11,7 @@ import typer
 from brainldm.core.config import read_section
 from brainldm.core.errors import DataError
 from brainldm.core.files import sha256, write_text
-from brainldm.formats import chapters, evaluation, html, resources, scan_sheet, scores, viewer
+from brainldm.formats import chapters, evaluation, html, membership, resources, scan_sheet, scores, viewer
 
 LADDERS = (
     ("ladder", "ventricles_ml", "ventricular volume (mL)"),
@@ -48,6 +48,7 @@ def main(
         scores.anatomy(found.report),
         scores.coverage(found.report),
         scores.copies(found, grid),
+        membership.chapter(found.report),
         chapters.failures(found, grid),
         scan_sheet.chapter(scan_sheet.read_batches(qc), grid, given.seed),
         chapters.story(),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from brainldm import attacks
 from brainldm.core import paper
 from brainldm.core.config import parse, section_json
 from brainldm.core.rows import participant_id
@@ -13,7 +14,7 @@ from brainldm.formats import evaluation, scan_sheet
 from brainldm.formats.checksums import write_checksums
 from brainldm.formats.nifti import encode_volume, quantise, write_bytes
 from brainldm.formats.tables import write_tsv
-from brainldm.metrics import anatomy, audit, conditioning, fidelity, summary, verdicts
+from brainldm.metrics import anatomy, audit, conditioning, fidelity, membership, summary, verdicts
 
 CONFIG = parse(yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()))
 N, SEED = 40, 3
@@ -66,7 +67,10 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
         "paper": paper.block(),
     }
     regions = {name: generator.normal(300, 20, N) for name in ("left thalamus", "csf")}
+    figures, attacked = membership_attacks(generator)
+    report |= figures
     report["tables"] = {**conditioning.tables(table, table), "anatomy": anatomy.regions(regions, regions, table, table)}
+    report["tables"]["membership"] = attacked
     report["verdicts"] = verdicts.verdicts(report)
     shown = {name: [f"{name}-{place}" for place in range(len(volumes[name]))] for name in volumes}
     steps = {name: np.linspace(15, 110, 5) for name in LADDERS}
@@ -85,6 +89,25 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
                 for name, values in steps.items()
             },
         },
+    )
+
+
+def membership_attacks(generator: np.random.Generator, leak: float = 0.0) -> tuple[summary.Entries, summary.Entries]:
+    """Figures and table of attacks whose scores of 200 training scans lie `leak` standard deviations above those of 150 others."""
+    unusual = [np.arange(n) % 10 == 0 for n in (200, 150)]
+
+    def attack(name: str) -> membership.Attack:
+        shift = 0.0 if name == "without_release" else leak
+        scores = generator.standard_normal(200) + shift, generator.standard_normal(150)
+        return membership.Attack(membership.membership(*scores, *unusual), 1.0)
+
+    return attacks.entries(
+        {
+            "images": {name: attack(name) for name in ("image_nearest", "texture_density_ratio", "without_release")},
+            "autoencoder": {name: attack(name) for name in ("latent_nearest", "reconstruction")},
+            "diffusion": {"denoising_loss": attack("denoising_loss")},
+            "age": {"feature_nearest": attack("feature_nearest")},
+        }
     )
 
 
