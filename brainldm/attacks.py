@@ -22,7 +22,6 @@ from brainldm.models.panel import Panel
 Arrays = dict[str, np.ndarray]
 Read = Callable[[np.ndarray], np.ndarray]  # places of scans -> images [N,1,I,J,K] or latent means [N,C,i,j,k]
 TARGETS = ("images", "autoencoder", "diffusion", "age")  # what an attacker has; all but the first besides the release
-SPACES = {"image": "images", "texture": "images", "mu": "autoencoder", "features": "age"}  # whose networks make the features
 NAMES = {"image": "image", "texture": "texture", "mu": "latent", "features": "feature"}
 
 
@@ -38,6 +37,7 @@ class Attacked:
     planted: int
     covariates: np.ndarray  # [N+M, 4]
     spaces: Mapping[str, Rows]
+    targets: Mapping[str, str]  # whose networks make the features of a space
 
     @property
     def places(self) -> np.ndarray:
@@ -66,7 +66,9 @@ def choose(table: pd.DataFrame, train: np.ndarray, held_out: np.ndarray, options
     members = train[: max(options.attacked_scans, options.planted_copies)]
     others = held_out[: options.attacked_scans]
     covariates = covariate_array(table.iloc[np.concatenate([members, others])])
-    return Attacked(members, others, min(options.planted_copies, len(members)), covariates, spaces)
+    features = "age" if options.features == "age" else "images"  # MedicalNet has seen none of the scans
+    targets = {"image": "images", "texture": "images", "mu": "autoencoder", "features": features}
+    return Attacked(members, others, min(options.planted_copies, len(members)), covariates, spaces, targets)
 
 
 def one_each(table: pd.DataFrame, places: np.ndarray) -> np.ndarray:
@@ -79,8 +81,8 @@ def on_volumes(attacked: Attacked, nearest: Arrays, planted: Mapping[str, Arrays
 
     `nearest` and, for each kind of planted copies, `planted` hold what `Attacked.nearest` gave, part by part.
     """
-    found: dict[str, dict[str, Attack]] = {"images": {}, "autoencoder": {}, "age": {}}
-    for space, target in SPACES.items():
+    found: dict[str, dict[str, Attack]] = {target: {} for target in attacked.targets.values()}
+    for space, target in attacked.targets.items():
         key = f"nearest_{space}"
         reference = np.concatenate(membership.reference_distances(attacked.spaces[space], attacked.members, attacked.others))
         distance = nearest[key].min(axis=0)
@@ -90,7 +92,8 @@ def on_volumes(attacked: Attacked, nearest: Arrays, planted: Mapping[str, Arrays
         found[target][f"{NAMES[space]}_nearest"] = attacked.told(-distance, [-near for near in with_copies])
         found[target][f"{NAMES[space]}_density_ratio"] = attacked.told(ratio, ratios)
         if space == "image":
-            found["images"]["without_release"] = attacked.told(-reference)
+            without = attacked.told(-reference)
+    found["images"]["without_release"] = without
     return found
 
 
@@ -148,12 +151,12 @@ def entries(attacks: Mapping[str, Mapping[str, Attack]]) -> tuple[Entries, Entri
     figures: Entries = {}
     table: Entries = {}
     without = attacks["images"].get("without_release")
-    for target in TARGETS:
-        tried = {name: attack for name, attack in attacks.get(target, {}).items() if name != "without_release"}
+    for target in (target for target in TARGETS if attacks.get(target)):
+        tried = {name: attack for name, attack in attacks[target].items() if name != "without_release"}
         key = f"membership_{target}"
         figures[key] = membership.verdict(tried, without.found if without else None)
         figures |= _strongest(key, tried)
-        table[target] = {name: _row(attack) for name, attack in attacks.get(target, {}).items()}
+        table[target] = {name: _row(attack) for name, attack in attacks[target].items()}
     return figures, table
 
 

@@ -34,16 +34,26 @@ FIGURES = {  # of report.json, each with its _n and _ci; some also end in _real 
     *("autoencoder_psnr_db", "autoencoder_ms_ssim"),
     *("copy_rate", "copies_as_planted", "audit_false_alarms", "audit_found_altered", "audit_found_decoded", "nearest_train_ratio"),
 }
+MEMBERSHIP = tuple(f"membership_{target}" for target in ("images", "autoencoder", "diffusion", "age"))
 FACTS = {  # single entries of report.json: settings, counts and words
     *("population", "resolution", "n_synthetic", "kept_failed", "fid_features", "fid_draws", "ms_ssim_weights", "g4r_ssim_weights"),
-    *("fid_reference_n_real", "nearest_train_ratio_n_held_out", "audit", "audit_limit", "table_audit", "released_despite_audit", "paper"),
+    *(
+        "fid_reference_n_real",
+        "nearest_train_ratio_n_held_out",
+        "audit",
+        "audit_limit",
+        "table_audit",
+        *MEMBERSHIP,
+        "released_despite_audit",
+        "paper",
+    ),
 }
 PRIVATE_FIGURES = {  # for the record: what report.json holds besides, and why it stays
     "copies_as_planted_score": "a median, which is one training scan's own value",
     "audit_thresholds": "the protocol says them; the page does not need them",
     "tables.ladders": "the page shows the ladders",
 }
-WHOLE_TABLES = ("deciles", "support", "rejected", "table_attacks", "table_rates")
+WHOLE_TABLES = ("deciles", "support", "rejected", "table_attacks", "table_rates", "membership")
 VOLUMES = {"synthetic", "worst"}  # of images.npz, and all ladders; `real`, `near_train` and which rows resemble those stay private
 SHOWN = {"synthetic", "worst", "worst_reason"}  # of shown.json, and all ladders; `held_out_ages` are single persons' values
 LADDERS = ("ladder_", "beyond_")  # begin the names of ladders: synthetic volumes at round requested values

@@ -26,9 +26,9 @@ def chapter(report: Mapping[str, Any]) -> str:
         return ""
     text = (
         f"Audit of the table: {report['table_audit']}. Each attack uses the requested covariates, the code and the seed, as a reader of "
-        "the release could, and is tried on training participants and, as control, on held-out people of the same population. An area of "
-        "0.5, and equal rates, mean that the table tells nothing of who was trained on. The control plants each participant once, and "
-        "shows that the attack can see."
+        "the release could, and is tried on training participants and, as control, on held-out people of the same population. An AUC of "
+        "0.5, and equal rates, mean that the table tells nothing of who was trained on. The last column is the AUC where each participant "
+        "was planted in the table: it shows that the attack can see."
     )
     areas = [
         (
@@ -48,9 +48,15 @@ def chapter(report: Mapping[str, Any]) -> str:
         )
         for name, row in report["tables"]["table_rates"].items()
     ]
-    heads = ("attack", "area, all people", "area, the most unusual tenth", "found at 1 % false positives", "area, control")
+    heads = (
+        "attack",
+        "AUC [95 %]",
+        "AUC, most unusual tenth [95 %]",
+        "true positives at 1 % false positives [95 %]",
+        "planted people, AUC",
+    )
     return html.section(
-        "Does the table give anybody away?",
+        "Does the table tell who took part?",
         html.paragraph(text, "note"),
         html.table(heads, areas),
         html.table(("attack", "succeeds on training participants", "on held-out people"), rates),
