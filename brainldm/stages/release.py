@@ -13,9 +13,10 @@ from brainldm.core.errors import DataError
 from brainldm.core.files import atomic_folder, read_json, sha256, write_json, write_text
 from brainldm.core.gate import pass_audit
 from brainldm.core.publication import Release
-from brainldm.formats import bids, cards, citation, leaks, package
+from brainldm.formats import bids, cards, citation, package
 from brainldm.formats.croissant import croissant
 from brainldm.formats.facts import DESCRIBED, Facts
+from brainldm.formats.leaks.check import check as check_leaks
 from brainldm.formats.packs import read_pack
 from brainldm.formats.shard_set import check_origin, provenance
 from brainldm.formats.tables import write_tsv
@@ -57,8 +58,8 @@ def main(
             table = package.write_table(folder, packs, n_wanted, packaging)
             facts = Facts(own, name, packaging, given.grid, table, figures, provenance(sealed), __version__)
             _write_texts(folder, facts, tars, protocol)
-            leaks.check(folder, covariates, table)
             infohash = package.seal(folder, name, sealed[0]["piece_length"], own.web_seeds, tars)
+            check_leaks(folder, covariates)
         logging.info("%s: %d volumes, infohash %s", place.parent, len(table), infohash)
 
 
