@@ -12,11 +12,11 @@ import numpy as np
 
 DEPTH = 3  # spellings inside spellings
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{6,}={0,2}")
-_BASE64_LINES = re.compile(r"(?:[A-Za-z0-9+/_-]{16,}\r?\n)+[A-Za-z0-9+/_-]+={0,2}")
+_BASE64_LINES = re.compile(r"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{16,}\r?\n)+[A-Za-z0-9+/_-]+={0,2}")
 _BASE32 = re.compile(r"(?<![A-Za-z0-9])[A-Z2-7]{8,}={0,6}(?![A-Za-z0-9])")
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x)?((?:[0-9a-fA-F]{2}){4,})(?![0-9A-Za-z])")
 _HEX_APART = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9a-fA-F]{2}(?:, ?|[ :-])){3,}(?:0x)?[0-9a-fA-F]{2}(?![0-9A-Za-z])")
-_CODES = re.compile(r"(?<![\d.])(?:\d{1,3}\s*[,;\s]\s*){3,}\d{1,3}(?![\d.])")
+_CODES = re.compile(r"(?<![\d.])(?:\d{1,3}[,;\s]{1,9}){3,}\d{1,3}(?![\d.])")
 _ESCAPE = re.compile(r"\\(?:u\{?([0-9a-fA-F]{4,6})\}?|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|([0-3][0-7]{2}))")
 _QUOTED = re.compile(r"(?:=[0-9A-F]{2})+")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:([,'\u2019\u202f\u00a0 ])\d{3})(?:\1\d{3})*(?![\d,])")
@@ -86,18 +86,28 @@ def _blobs(text: str) -> Iterator[str | bytes]:
 def as_text(content: bytes) -> str:
     """Return bytes as text if they are text in UTF-8, UTF-16 or UTF-32, else nothing."""
     zeros = content.count(0)
-    if zeros * 3 >= len(content):
-        packed = content.replace(b"\0", b"")
+    if zeros:
+        packed = _narrowed(content) if zeros * 3 >= len(content) else b""
         return packed.decode("ascii") if len(packed) >= 4 and not packed.translate(None, _TEXT_BYTES) else ""
     odd = content.translate(None, _TEXT_BYTES)
     if not odd:
         return content.decode("ascii")
-    if len(odd) * 3 > len(content) or zeros:
+    if len(odd) * 3 > len(content):
         return ""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         return ""
+
+
+def _narrowed(content: bytes) -> bytes:
+    """Return the characters of UTF-16 or UTF-32, if the other bytes are all zero, else nothing."""
+    for width in (4, 2):
+        for start in (0, width - 1):
+            others = [content[place::width] for place in range(width) if place != start]
+            if not any(other.strip(b"\0") for other in others):
+                return content[start::width]
+    return b""
 
 
 def runs(content: bytes, shortest: int, widths: tuple[int, ...] = (2, 4)) -> str:
