@@ -69,7 +69,7 @@ def packed(content: bytes, flag: int = 0, header: bytes = b"") -> bytes:
 
 def put(folder: Path, name: str, content: bytes | str) -> None:
     """Write a file of the release."""
-    path = folder / name
+    path = folder / name.lstrip("/")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
@@ -172,7 +172,7 @@ def _name(folder: Path, text: str) -> None:
 
 FORMS: dict[str, Form] = {
     "name of a file": _name,
-    "name of a folder": lambda folder, text: (folder / text / "anat").mkdir(parents=True),
+    "name of a folder": lambda folder, text: (folder / text.lstrip("/") / "anat").mkdir(parents=True),
     "README": lambda folder, text: put(folder, "README.md", f"# Brains\n\nas in {text}, who\n"),
     "licence": lambda folder, text: put(folder, "LICENSE", f"after {text}."),
     "bidsignore": lambda folder, text: put(folder, ".bidsignore", f"{text}\n"),
@@ -233,15 +233,11 @@ FORMS: dict[str, Form] = {
     "tar: owner": lambda folder, text: put(folder, "s.tar", tar([member(uname=text[:31])], [b"{}"])),
     "tar: group": lambda folder, text: put(folder, "s.tar", tar([member(gname=text[:31])], [b"{}"])),
     "tar: link's target": lambda folder, text: put(folder, "s.tar", tar([member(type=tarfile.SYMTYPE, linkname=text)], [b""])),
-    "tar: pax record": lambda folder, text: put(
-        folder, "s.tar", tar([member(pax_headers={"comment": text})], [b"{}"], tarfile.PAX_FORMAT)
-    ),
+    "tar: pax record": lambda folder, text: put(folder, "s.tar", tar([member(pax_headers={"comment": text})], [b"{}"], tarfile.PAX_FORMAT)),
     "tar: pax record of all": lambda folder, text: put(
         folder, "s.tar", tar([member()], [b"{}"], tarfile.PAX_FORMAT, pax_headers={"comment": text})
     ),
-    "tar: long name": lambda folder, text: put(
-        folder, "s.tar", tar([member(f"{'a' * 120}/{text}/b.json")], [b"{}"], tarfile.GNU_FORMAT)
-    ),
+    "tar: long name": lambda folder, text: put(folder, "s.tar", tar([member(f"{'a' * 120}/{text}/b.json")], [b"{}"], tarfile.GNU_FORMAT)),
     "tar: padding": lambda folder, text: put(folder, "s.tar", in_padding(text)),
     "tar: behind the end": lambda folder, text: put(folder, "s.tar", tar([member()], [b"{}"]) + text.encode()),
     "tar: behind the end, another tar": lambda folder, text: put(
@@ -255,6 +251,12 @@ FORMS: dict[str, Form] = {
     "torrent unknown key": lambda folder, text: put(folder, "tiny.torrent", torrent(**{"x-origin": [text]})),
     "torrent web seed": lambda folder, text: put(folder, "tiny.torrent", torrent(**{"url-list": [f"https://example.org/{text}/"]})),
     "behind a torrent": lambda folder, text: put(folder, "tiny.torrent", torrent(tail=text.encode())),
+}
+
+CAPACITY = {  # bytes of the places that hold few
+    **{"NIfTI description": 79, "NIfTI db_name": 18, "NIfTI aux_file": 24, "NIfTI intent_name": 16, "NIfTI field behind its end": 69},
+    **{"NIfTI before the voxels": 64, "tar: owner": 31, "tar: group": 31, "tar: padding": 400, "tar: link's target": 99},
+    **{"tar: name": 80, "tar: volume": 79, "tar: long name": 120, "name of a file": 120, "name of a folder": 120},
 }
 
 SPELLINGS: dict[str, Callable[[str], str]] = {

@@ -106,8 +106,10 @@ def read_key(path: Path) -> list[bytes]:
     text = content.strip().decode("latin-1")
     if re.fullmatch(r"(?:[0-9a-fA-F]{2})+", text):
         found.append(bytes.fromhex(text))
-    with suppress(binascii.Error):
-        found.append(base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True))
+    if re.fullmatch(r"[A-Za-z0-9+/_-]+={0,2}", text):
+        padded = text.rstrip("=").replace("-", "+").replace("_", "/")
+        with suppress(binascii.Error):
+            found.append(base64.b64decode(padded + "=" * (-len(padded) % 4)))
     keys = [key for key in dict.fromkeys(found) if len(key) >= SHORTEST_KEY]
     if not keys:
         raise DataError(f"Cannot use the key {path}: it has fewer than {SHORTEST_KEY} bytes. Name the file of the whole key.")

@@ -21,6 +21,7 @@ _ESCAPE = re.compile(r"\\(?:u\{?([0-9a-fA-F]{4,6})\}?|U([0-9a-fA-F]{8})|x([0-9a-
 _QUOTED = re.compile(r"(?:=[0-9A-F]{2})+")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:([,'\u2019\u202f\u00a0 ])\d{3})(?:\1\d{3})*(?![\d,])")
 _PRINTABLE = bytes(int(32 <= code < 127) for code in range(256))
+_NO_CONTROLS = bytes(code for code in range(256) if code >= 32 and code != 127 or code in (9, 10, 13))
 _TEXT_BYTES = bytes(code for code in range(256) if 32 <= code < 127 or code in (9, 10, 13))
 
 
@@ -89,10 +90,7 @@ def as_text(content: bytes) -> str:
     if zeros:
         packed = _narrowed(content) if zeros * 3 >= len(content) else b""
         return packed.decode("ascii") if len(packed) >= 4 and not packed.translate(None, _TEXT_BYTES) else ""
-    odd = content.translate(None, _TEXT_BYTES)
-    if not odd:
-        return content.decode("ascii")
-    if len(odd) * 3 > len(content):
+    if content.translate(None, _NO_CONTROLS):
         return ""
     try:
         return content.decode("utf-8")

@@ -56,8 +56,11 @@ def _lines(key: str, value: Any) -> Iterator[str]:
         for name, inside in value:
             yield from _lines(name, inside)
     elif isinstance(value, list):
-        for inside in value:
-            yield from _lines(key, inside)
+        if any(isinstance(inside, list) for inside in value):
+            for inside in value:
+                yield from _lines(key, inside)
+        else:
+            yield f"{key}: {', '.join(map(str, value))}"
     else:
         yield f"{key}: {value}"
 
