@@ -1,7 +1,6 @@
 """Anything of a training scan that is planted in a release is found and named; innocent releases pass."""
 
 import base64
-import hashlib
 import json
 import os
 import struct
@@ -10,7 +9,6 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from leak_plants import FORMS, SPELLINGS, arrow, member, packed, parquet, people, put, tar, tensors, torrent, volume

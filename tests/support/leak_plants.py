@@ -76,7 +76,7 @@ def put(folder: Path, name: str, content: bytes | str) -> None:
 
 def nii(**parts: bytes) -> Callable[[bytes], bytes]:
     """A compressed volume with a text in a part of it."""
-    return lambda text: packed(volume(**{name: text for name in parts}))
+    return lambda text: packed(volume(**dict.fromkeys(parts, text)))
 
 
 def extended(text: bytes) -> bytes:

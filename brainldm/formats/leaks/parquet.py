@@ -20,6 +20,7 @@ NUMERIC = frozenset(column.name for column in (*REQUESTED, *MEASURED, *STORED) i
 _MAGIC = b"PAR1"
 _CODECS = {1: "snappy", 4: "brotli", 6: "zstd", 7: "lz4_raw"}  # 0: none, 2: gzip; the others are not read
 _BYTE_ARRAYS = (6, 7)  # physical types that can hold text
+_DICTIONARY_PAGE = 2
 _DICTIONARY_INDEXES = (2, 8)
 _UTF8, _MOST_ROWS = 0, 10_000
 
@@ -102,6 +103,8 @@ def _chunk(content: mmap.mmap, column: Struct, texts: frozenset[bytes]) -> Gener
         yield from _page(label, page, header, meta.get(4, 0), inside)
         is_text = meta.get(1) in _BYTE_ARRAYS and name in texts and _encoding(header) not in _DICTIONARY_INDEXES
         joined = b"".join(inside)
+        if is_text and header.get(1) == _DICTIONARY_PAGE:
+            joined = b"\n".join(_byte_arrays(joined))
         yield Field(f"{label}, page", joined) if is_text else Array(f"{label}, page", joined)
         here += header[3]
     if here != end:
@@ -115,6 +118,15 @@ def _chunk(content: mmap.mmap, column: Struct, texts: frozenset[bytes]) -> Gener
                 yield from (Field(f"{label}, index", text) for text in binaries(read_struct(index, 0)[0]))
             used.append((place, place + length))
     return used
+
+
+def _byte_arrays(page: bytes) -> Iterator[bytes]:
+    """Yield the values of a dictionary page: each has its length in front."""
+    here = 0
+    while here + 4 <= len(page):
+        (length,) = struct.unpack_from("<I", page, here)
+        yield page[here + 4 : here + 4 + length]
+        here += 4 + length
 
 
 def _encoding(header: Struct) -> int:

@@ -63,7 +63,7 @@ class Search:
     def _bytes(self, file: str, piece: Field | Array) -> Iterator[Finding]:
         yield from self._keys(file, piece.place, piece.content)
         if isinstance(piece, Array):
-            if text := runs(piece.content, piece.shortest, (2,)):
+            if text := runs(piece.content, piece.shortest, (2,), ascii_only=True):
                 yield from self._ids(file, piece.place, text, piece.shortest)
                 yield from self._machine(file, piece.place, text)
             return
@@ -76,7 +76,7 @@ class Search:
         for spelled in spellings(text):
             if isinstance(spelled, bytes):
                 yield from self._keys(file, place, spelled)
-                if found := runs(spelled, _SHORTEST_BLOB, (2,)):
+                if found := runs(spelled, _SHORTEST_BLOB, (2,), ascii_only=True):
                     yield from self._ids(file, place, found, _SHORTEST_BLOB)
                 continue
             yield from self._ids(file, place, spelled)

@@ -21,7 +21,8 @@ _ESCAPE = re.compile(r"\\(?:u\{?([0-9a-fA-F]{4,6})\}?|U([0-9a-fA-F]{8})|x([0-9a-
 _QUOTED = re.compile(r"(?:=[0-9A-F]{2})+")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:([,'\u2019\u202f\u00a0 ])\d{3})(?:\1\d{3})*(?![\d,])")
 _PRINTABLE = bytes(int(32 <= code < 127) for code in range(256))
-_NO_CONTROLS = bytes(code for code in range(256) if code >= 32 and code != 127 or code in (9, 10, 13))
+_NARROW = bytes(int(code >= 32 and code != 127) for code in range(256))
+_NO_CONTROLS = bytes(code for code in range(256) if (code >= 32 and code != 127) or code in (9, 10, 13))
 _TEXT_BYTES = bytes(code for code in range(256) if 32 <= code < 127 or code in (9, 10, 13))
 
 
@@ -108,15 +109,15 @@ def _narrowed(content: bytes) -> bytes:
     return b""
 
 
-def runs(content: bytes, shortest: int, widths: tuple[int, ...] = (2, 4)) -> str:
-    """Return the runs of at least `shortest` ASCII characters in bytes, a run a line; `widths` are of UTF-16 and UTF-32."""
-    found = list(_runs(content, content.translate(_PRINTABLE), shortest))
+def runs(content: bytes, shortest: int, widths: tuple[int, ...] = (2, 4), ascii_only: bool = False) -> str:
+    """Return the runs of at least `shortest` characters in bytes, a run a line; `widths` are of UTF-16 and UTF-32."""
+    found = list(_runs(content, content.translate(_PRINTABLE if ascii_only else _NARROW), shortest))
     if b"\0" in content:
         codes = np.frombuffer(content, np.uint8)
         for width in widths:
             for start in range(width):
                 found += _wide_runs(codes, start, width, shortest)
-    return "\n".join(run.decode("ascii") for run in found)
+    return "\n".join(run.decode("utf-8", "replace") for run in found)
 
 
 def _wide_runs(codes: np.ndarray, start: int, width: int, shortest: int) -> Iterator[bytes]:
