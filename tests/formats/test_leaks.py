@@ -11,8 +11,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import typer
 from leak_plants import FORMS, SPELLINGS, arrow, member, packed, parquet, people, put, tar, tensors, torrent, volume
+from release_files import make_results, pack_all
+from release_files import release as make_the_release
 
+from brainldm.commands import leak_check
 from brainldm.core.errors import DataError
 from brainldm.formats.leaks.check import check, findings
 
@@ -256,3 +260,86 @@ def test_what_cannot_be_read_is_refused_by_name(release: Path, case: str) -> Non
     with pytest.raises(DataError, match="must not be published") as error:
         check(release, release.parent / "covariates.tsv")
     assert "\n" not in str(error.value)
+
+
+def test_every_finding_is_printed_with_file_and_place_and_the_status_is_1(release: Path, capsys: pytest.CaptureFixture) -> None:
+    put(release, "README.md", "see sub-0123\nand ukb_1000012")
+    put(release, "a.json", "{")
+    covariates = release.parent / "covariates.tsv"
+    with pytest.raises(typer.Exit) as ended:
+        leak_check.main(release, covariates)
+    assert ended.value.exit_code == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "README.md: text: id of a training participant, 'sub-0123'" in lines
+    assert "README.md: text: id of a training participant, 'ukb-1000012'" in lines
+    assert any(line.startswith("a.json: cannot be read to its end: JSON that does not parse") for line in lines)
+    (release / "README.md").unlink()
+    (release / "a.json").unlink()
+    leak_check.main(release, covariates)
+    assert "nothing of the training scans" in capsys.readouterr().out
+
+
+def test_findings_have_no_control_characters(release: Path) -> None:
+    put(release, "sub-0123\x1b[31m\n.txt", "")
+    (line,) = [line for line in found_in(release) if "sub-0123" in line]
+    assert line.isprintable()
+
+
+def test_paths_and_columns_of_the_manifest_are_found(release: Path) -> None:
+    manifest = release.parent / "manifest.tsv"
+    lines = [f"sub-{i:04d}\t/data/ukb/{5000000 + i}_20252_2_0.nii.gz\tMRN{77000 + i}\t19{40 + i}-03-04" for i in range(3)]
+    manifest.write_text("participant_id\tt1w\trecord\tborn\n" + "\n".join(lines) + "\n")
+    for planted in ("5000001_20252_2_0", "MRN77002", "mrn-77002", "1941-03-04", "/data/ukb/", "5000001-20252-2-0"):
+        put(release, "README.md", f"from {planted}")
+        assert found_in(release, manifest=manifest), planted
+        assert not found_in(release), planted
+
+
+def test_folders_users_and_hosts_are_found(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/mueller7")
+    monkeypatch.setenv("USER", "mueller7")
+    monkeypatch.setenv("LOGNAME", "mueller7")
+    monkeypatch.setattr("socket.gethostname", lambda: "node-17.example")
+    planted = [
+        "/home/mueller7/x",
+        "file:///home/mueller7",
+        "C:\\Users\\mueller7\\a",
+        str(release.parent / "a.nii"),
+        "node-17.example",
+        "%2Fhome%2Fmueller7",
+    ]
+    for text in planted:
+        put(release, "T1w.json", json.dumps({"source": text}))
+        assert any("this machine" in line for line in found_in(release)), text
+    for text in ("/home/mueller77", "mueller7", "/home/user", "node-17.examples"):
+        put(release, "T1w.json", json.dumps({"source": text}))
+        assert not found_in(release), text
+
+
+def test_tables_that_cannot_be_used_are_one_error(release: Path) -> None:
+    covariates = release.parent / "covariates.tsv"
+    with pytest.raises(DataError, match=r"Cannot check .*none: it is no folder"):
+        list(findings(release / "none", covariates))
+    for content, expected in (
+        ("a\tb\n1\t2\n", "no column participant_id"),
+        ("participant_id\n", "no rows"),
+        ("", "no tab-separated table"),
+    ):
+        covariates.write_text(content)
+        with pytest.raises(DataError, match=expected):
+            found_in(release)
+    covariates.unlink()
+    with pytest.raises(DataError, match="Cannot read .*No such file"):
+        found_in(release)
+
+
+def test_a_release_with_a_leak_does_not_appear(tmp_path: Path) -> None:
+    results = make_results(tmp_path)
+    pack_all(results)
+    report = results / "report.json"
+    report.write_text(report.read_text().replace("two scales", "as in scan ukb-1000012"))
+    with pytest.raises(DataError, match=r"README\.md: text: id of a training participant, 'ukb-1000012'"):
+        make_the_release(results)
+    assert not (results / "release").exists()
+    assert not list(results.glob(".*"))

@@ -32,13 +32,14 @@ _NAMED = re.compile(
     r"(?:[\W_]{0,2}(?:id|no|nr|number|label|name))?[\W_]{0,5}$",
     re.IGNORECASE,
 )
-_POINT_BEFORE = re.compile(r"(?:^|[^\w)\]])\.$|\d\.$")
+_POINT_BEFORE = re.compile(r"(?:^|[^\w)\]])\.$|\d\.$|\de[+-]?$")
 _POINT_AFTER = re.compile(r"\.\d")
 _GLUED = re.compile(r"(?:s|p|pt|pat|id|eid|case|subj?|subject|participant|patient|vp|scan)", re.IGNORECASE)
 _NO_IDS = re.compile(
     r"(?<![\w-])(?:(?P<checked>\d{4}-(?:\d{4}-\d{4}-)?\d{3}[\dx])"  # ORCID, ISSN
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"  # UUID
     r"|97[89](?:-?\d){10})(?![\w-])"  # ISBN
+    r"|(?<![\w-])0\d{3}-\d\d-\d\d(?!\d)"  # date
     r"|(?<=\d:\d\d)(?:\.\d+)?[+-]\d{4}(?!\d)|(?<=\d:\d\d:\d\d)[+-]\d{4}(?!\d)"  # time zone
     r"|(?<!\w)\+[1-9]\d{0,2}(?:[ ()/-]{0,2}\d{2,5}){2,5}"  # telephone
 )
