@@ -18,15 +18,6 @@ from brainldm.stages import release as release_stage
 
 LAB = [f"sub-{i:04d}" for i in range(1, 120)]
 LAB += ["sub-1000027", "ukb-2000456", "3000789", "sub-12345", "sub-NDARINVAB12CD34", "sub-01", "sub-2"]
-    *(f"sub-{i:04d}" for i in range(1, 120)),
-    "sub-1000027",
-    "ukb-2000456",
-    "3000789",
-    "sub-12345",
-    "sub-NDARINVAB12CD34",
-    "sub-01",
-    "sub-2",
-]
 ORCID, ISSN, ISBN = "0000-0002-1825-0097", "0028-0836", "978-0-0123-7410-1"
 
 
@@ -53,9 +44,7 @@ INNOCENT = {
     "authors": lambda f: put(f, "datacite.json", json.dumps({"creators": [{"name": "Müller, Zoë"}, {"name": "O'Neil & Söhne"}]})),
     "escapes": lambda f: put(f, "a.json", '{"a": "\\u00e9\\u0123", "b": "100%25 &amp; =3D"}'),
     "web seeds": lambda f: put(f, "a.torrent", torrent(**{"url-list": ["https://example.org/2026/0x12/"], "creation date": 1000027})),
-    "names of synthetic participants": lambda f: put(
-        f, "participants.tsv", "participant_id\nsub-000001\nsub-000002\nsub-000003\n"
-    ),
+    "names of synthetic participants": lambda f: put(f, "participants.tsv", "participant_id\nsub-000001\nsub-000002\nsub-000003\n"),
     "shards": lambda f: put(f, "README.md", "shards/000000-000003.tar, latents/000000-000003.safetensors"),
     "a plain volume": lambda f: put(f, f"{NAME}.nii.gz", packed(volume())),
     "a volume of noise": lambda f: put(f, f"{NAME}.nii.gz", packed(volume()[:352] + np.random.default_rng(1).bytes(1152))),
