@@ -29,7 +29,7 @@ NAMES = {"image": "image", "texture": "texture", "mu": "latent", "features": "fe
 class Attacked:
     """Scans that are attacked, one of each person, in random order: places in the table of members [N] and others [M].
 
-    The first `planted` members are those that positive controls plant. `unusual`, bool [N+M], are the most unusual tenth by covariates.
+    The first `planted` members are those that positive controls plant.
     """
 
     members: np.ndarray
@@ -81,7 +81,7 @@ def one_each(table: pd.DataFrame, places: np.ndarray) -> np.ndarray:
 
 
 def on_volumes(attacked: Attacked, nearest: Arrays, planted: Mapping[str, Arrays]) -> dict[str, dict[str, Attack]]:
-    """Return attacks by target and name, and what is told without the release (`without_release` of the target images).
+    """Return attacks by target and name, and what can be told without the release (`without_release` of the target images).
 
     `nearest` and, for each kind of planted copies, `planted` hold what `Attacked.nearest` gave, part by part.
     """
@@ -95,9 +95,7 @@ def on_volumes(attacked: Attacked, nearest: Arrays, planted: Mapping[str, Arrays
         ratios = [membership.log_ratio(reference, near) for near in with_copies]
         found[target][f"{NAMES[space]}_nearest"] = attacked.told(-distance, [-near for near in with_copies])
         found[target][f"{NAMES[space]}_density_ratio"] = attacked.told(ratio, ratios)
-        if space == "image":
-            without = attacked.told(-reference)
-    found["images"]["without_release"] = without
+    found["images"]["without_release"] = attacked.told(-attacked.reference("image"))
     return found
 
 

@@ -93,18 +93,32 @@ def definitions(shape: tuple[int, int, int]) -> dict[str, Any]:
             **{"sensitivity": audit.SENSITIVITY, "confidence": audit.CONFIDENCE, "fewest": audit.FEWEST, "passed": PASSED},
             "planted": {"noise": audit.NOISE, "shift_mm": audit.SHIFT_MM, "gain": audit.GAIN},
         },
-        "membership": {
-            "definition": MEMBERSHIP,
-            "block_mm": {"image": audit.BLOCK_MM, "texture": membership.TEXTURE_MM},
-            "neighbours": {"synthetic": 1, "reference": audit.NEIGHBOURS, "folds": membership.FOLDS},
-            "false_positives": membership.FALSE_POSITIVES,
-            "unusual": membership.UNUSUAL,
-            "leak": {"auc_above": 0.5 + membership.TOLERANCE, "unusual_auc_above": 0.5 + membership.TOLERANCE_UNUSUAL}
-            | {"tpr_above": membership.MOST_SURE, "confidence": membership.CONFIDENCE},
-            "passed": {"says": NO_LEAK, "auc_excluded": membership.EXCLUDED, "control_auc": membership.CONTROL_AUC, "fewest": audit.FEWEST},
-        },
+        "membership": _membership(),
         "qc_pass_fraction": {"definition": "share of volumes that pass the rules of `measure.quality`"},
         "rejection_rate": {"definition": "share of draws that fail them, redrawn or kept; interval: Clopper and Pearson (1934)"},
         "verdicts": {rule.name: str(rule) for rule in verdicts.RULES},
     }
     return dict(json.loads(json.dumps(found)))
+
+
+def _membership() -> dict[str, Any]:
+    """Return what membership-inference attacks are and what their verdicts rest on."""
+    return {
+        "definition": MEMBERSHIP,
+        "block_mm": {"image": audit.BLOCK_MM, "texture": membership.TEXTURE_MM},
+        "neighbours": {"synthetic": 1, "reference": audit.NEIGHBOURS, "folds": membership.FOLDS},
+        "false_positives": membership.FALSE_POSITIVES,
+        "unusual": membership.UNUSUAL,
+        "leak": {
+            "auc_above": 0.5 + membership.TOLERANCE,
+            "unusual_auc_above": 0.5 + membership.TOLERANCE_UNUSUAL,
+            "tpr_above": membership.MOST_SURE,
+            "confidence": membership.CONFIDENCE,
+        },
+        "passed": {
+            "says": NO_LEAK,
+            "auc_excluded": membership.EXCLUDED,
+            "control_auc": membership.CONTROL_AUC,
+            "fewest": audit.FEWEST,
+        },
+    }
