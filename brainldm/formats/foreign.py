@@ -13,7 +13,7 @@ from brainldm.core.errors import DataError
 from brainldm.formats.identifiers import alike, difference, skeleton
 from brainldm.formats.manifest import LARGEST_ML, OLDEST_YEARS, Fault, check_units, hint, listed, shown
 from brainldm.formats.numbers import number
-from brainldm.formats.sidecar import converted, factor_of, sex_of, sidecar_of
+from brainldm.formats.sidecar import converted, factor_of, sexes_by_levels, sidecar_of
 from brainldm.formats.tables import read_parquet
 from brainldm.formats.text_table import read_texts
 
@@ -41,7 +41,8 @@ def volumes_of(folder: Path, table: Path | None) -> pd.DataFrame:
         raise DataError(f"{table}: expected rows with a column path or participant_id, found {', '.join(header)}")
     rows = given[[key, *(name for name in NAMES if name in given.columns)]].assign(where=[f"{kind} {line}" for line in given.index])
     if "sex" in rows:
-        rows["sex"] = [sex_of(value) if isinstance(value, str) else value for value in rows["sex"]]
+        rows["sex"], unclear = sexes_by_levels(sidecar_of(table), "sex", rows["sex"])
+        broken = {**unclear, **broken}
     files = _by_path(folder, found) if key == "path" else _by_name(folder, found)
     places = [files.get(str(value), []) for value in rows[key]]
     faults = [*broken.items(), *_twice(rows, places, broken)]

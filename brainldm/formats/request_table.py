@@ -9,7 +9,7 @@ from brainldm.core.covariates import NAMES, SEX_CODES, covariate_array
 from brainldm.core.errors import DataError
 from brainldm.formats.manifest import LARGEST_ML, OLDEST_YEARS, check_units, listed, shown
 from brainldm.formats.numbers import number, remedy
-from brainldm.formats.sidecar import sex_of
+from brainldm.formats.sidecar import sexes_by_levels, sidecar_of
 from brainldm.formats.tables import read_parquet
 from brainldm.formats.text_table import read_texts
 
@@ -26,7 +26,9 @@ def read_wanted(path: Path) -> np.ndarray:
         check_units(path)
         table, broken, _ = read_texts(path, NAMES)
         kind = "line"
-    table = table.assign(sex=[sex_of(value) if isinstance(value, str) else value for value in table["sex"]])
+    sexes, unclear = sexes_by_levels(sidecar_of(path), "sex", table["sex"])
+    broken = {**unclear, **broken}
+    table = table.assign(sex=sexes)
     table["where"] = [f"{kind} {place}" for place in table.index]
     own = [(int(row.Index), fault) for row in table.itertuples() if row.Index not in broken for fault in _faults(row)]
     if faults := [*broken.items(), *own]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from brainldm.core.errors import DataError
 from brainldm.formats.numbers import number
 
@@ -143,6 +145,19 @@ def sex_by_levels(sidecar: Sidecar, column: str, text: str) -> str:
     if not told:
         return text
     raise DataError(f"{sidecar.path}: the level {text!r} of {column} is {told!r}, which names no sex. Write female or male there.")
+
+
+def sexes_by_levels(sidecar: Sidecar, column: str, cells: pd.Series) -> tuple[list[Any], dict[int, str]]:
+    """Return the sexes of a column by `sex_by_levels`, cells that are no texts as they are, and the faults by row."""
+    sexes: list[Any] = []
+    faults: dict[int, str] = {}
+    for row, cell in cells.items():
+        try:
+            sexes.append(sex_by_levels(sidecar, column, cell) if isinstance(cell, str) else cell)
+        except DataError as error:
+            sexes.append(cell)
+            faults[int(row)] = f"{column}: {error}"
+    return sexes, faults
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
