@@ -110,7 +110,7 @@ def disagreement(made: Made, read: Read, path: Path) -> str | None:
             key = meaning["participant_id" if read is manifest else "path"]
         if meaning == FAULT and (key in values or line not in refused):
             return f"line {line} is read, or lost: {values.get(key)}"
-        if meaning == EITHER or meaning == FAULT:
+        if meaning in (EITHER, FAULT):
             continue
         if key not in values:
             return f"line {line} is lost, which means {meaning}; refused: {refused}"
@@ -134,7 +134,7 @@ def search(read: Read, folder: Path, seeds: range) -> Counter[str]:
     """Read a table of each seed; AssertionError with the table on the first that is read wrong."""
     classes: Counter[str] = Counter()
     for seed in seeds:
-        made = make(seed, READERS[read], is_tsv=read is participants, strict_sex=read is manifest)
+        made = make(seed, READERS[read], is_tsv=read is participants, strict_sex=read is manifest, whole=read is requested)
         path = write(folder, made)
         if wrong := disagreement(made, read, path):
             raise AssertionError(f"seed {seed}: {wrong}\n{made.content!r}\n{made.sidecar}\n{made.truth}")
