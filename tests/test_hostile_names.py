@@ -1,5 +1,6 @@
 """Names that a shell would take for something else go through every rule unharmed; a release cannot make its reader write elsewhere."""
 
+import csv
 import re
 import shutil
 import subprocess
@@ -95,7 +96,7 @@ def test_the_pipeline_runs_in_such_a_folder_on_scans_so_named(tmp_path: Path) ->
     names = [f"{index} {BRACES.replace(chr(10), ' ')}.nii.gz" for index in range(len(scans))]  # a TSV has no line breaks in a cell
     for scan, name in zip(scans, names, strict=True):
         shutil.copy(scan.t1w, folder / f"in {HOSTILE}" / name)
-    table.assign(t1w=names).to_csv(folder / f"in {HOSTILE}" / f"{HOSTILE}.tsv", sep="\t", index=False)
+    table.assign(t1w=names).to_csv(folder / f"in {HOSTILE}" / f"{HOSTILE}.tsv", sep="\t", index=False, quoting=csv.QUOTE_NONE)
     source = {"kind": "manifest", "manifest": f"in {HOSTILE}/{HOSTILE}.tsv"}
     config = configured(folder, source=source, train_segmenter={"label_maps": "results/cohort/labels.tsv"})
     done = snakemake(folder, config)
