@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from brainldm.core.errors import ConfigError, DataError
+from brainldm.core.yaml_file import read_yaml
 from brainldm.formats.manifest_draft import Draft, label, sex_code, whole
 
 SEPARATORS = "\t,;"
@@ -58,14 +58,10 @@ class Mapping(BaseModel):
 def read_mapping(path: Path) -> Mapping:
     """Read a mapping; ConfigError lists every fault."""
     try:
-        return Mapping.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a mapping of columns, found none ({error.strerror})") from None
+        return Mapping.model_validate(read_yaml(path))
     except ValidationError as error:
         faults = "".join(f"\n  {'.'.join(map(str, fault['loc']))}: {fault['msg']}, found {fault['input']!r}" for fault in error.errors())
         raise ConfigError(f"{path}: {error.error_count()} fault(s){faults}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected YAML, found text that does not parse ({' '.join(str(error).split())})") from None
 
 
 def read_texts(path: Path, columns: Iterable[str] | None = None) -> pd.DataFrame:
