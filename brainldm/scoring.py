@@ -75,10 +75,10 @@ def bench(models: Path, named: Programs, frozen: Protocol | None, device: str) -
     if frozen:
         protocol.check(frozen, "segmenter", ruler)
     options = _with_features(given.own(Evaluate), named, frozen, models)
+    placing = _with_unires(told["preprocess"].own(Preprocess), named, frozen.path if frozen else models)
     fabric = make_fabric(device, given.precision, given.seed)
     tools = measuring.load(ruler, years, given.grid, fabric)
     embed, name = panel.embedding(options.features, age.load(years).to(fabric.device), years, fabric.device)
-    placing = _with_unires(told["preprocess"].own(Preprocess), named, frozen.path if frozen else models)
     return Bench(given, options, told["measure"].own(Measure), placing, tools, embed, name)
 
 

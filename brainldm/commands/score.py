@@ -58,7 +58,11 @@ def main(
 
     measured, features = scoring.look(bench, read, len(rows), "volumes")
     report: Entries = {"n": len(rows), "fid_features": bench.features, **scoring.alone(bench, rows, measured, read)}
-    report |= scoring.beside_scans(bench, real, rows, measured, features) if real.exists() else scoring.beside_figures(models)
+    if real.exists():
+        file_inside(models, "covariates/covariates.tsv")
+        report |= scoring.beside_scans(bench, real, rows, measured, features)
+    else:
+        report |= scoring.beside_figures(models)
     if reference or not real.exists():
         moments = evaluation.read_reference(reference or file_inside(models, "evaluate/reference.npz"), bench.features)
         report |= fidelity.against_reference(moments, features, bench.given.seed)

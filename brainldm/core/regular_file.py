@@ -38,7 +38,7 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
 
 
 def file_inside(folder: Path, name: str) -> Path:
-    """Return the path of the file `name` below `folder`; DataError where there is none, or a link leads out of the folder."""
+    """Return the path of the regular file `name` below `folder`; DataError where there is none, or a link leads out of the folder."""
     path = folder / name
     try:
         found = path.resolve(strict=True)
@@ -47,6 +47,8 @@ def file_inside(folder: Path, name: str) -> Path:
         raise DataError(f"{folder}: expected the file {name}, found none. Give the folder of a finished run or of a model.") from None
     if not found.is_relative_to(root):
         raise DataError(f"Cannot use {path}: it is a link that leads out of {folder}. Copy the file into the folder if you trust it.")
+    if not stat.S_ISREG(found.stat().st_mode):
+        raise DataError(f"Cannot read {path}: it is {_kind(found.stat().st_mode)}, not a file.")
     return path
 
 

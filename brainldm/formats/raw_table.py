@@ -11,9 +11,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from brainldm.core.errors import ConfigError, DataError
+from brainldm.core.printable import printable
 from brainldm.core.yaml_file import read_yaml
 from brainldm.formats.manifest_draft import Draft, label, sex_code, whole
 
+MOST_FAULTS = 30  # in one message
 SEPARATORS = "\t,;"
 NUMBERS = ("age_years", "ventricles_ml", "brain_ml")
 FIELD = re.compile(r"\{([^{}]+)\}")
@@ -60,7 +62,8 @@ def read_mapping(path: Path) -> Mapping:
     try:
         return Mapping.model_validate(read_yaml(path))
     except ValidationError as error:
-        faults = "".join(f"\n  {'.'.join(map(str, fault['loc']))}: {fault['msg']}, found {fault['input']!r}" for fault in error.errors())
+        told = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, found {fault['input']!r}" for fault in error.errors()[:MOST_FAULTS])
+        faults = "".join(f"\n  {printable(text)}" for text in told)
         raise ConfigError(f"{path}: {error.error_count()} fault(s){faults}") from None
 
 
