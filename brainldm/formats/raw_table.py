@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from brainldm.core.errors import ConfigError, DataError
+from brainldm.core.printable import printable
+from brainldm.core.yaml_file import read_yaml
 from brainldm.formats.identifiers import label, label_fault, near_misses, whole
 from brainldm.formats.manifest import UNITS
 from brainldm.formats.manifest_draft import Draft
@@ -18,6 +19,7 @@ from brainldm.formats.oddities import NOTE, Oddity
 from brainldm.formats.sidecar import SAME, Factor, Sidecar, converted, factor_of, sex_by_levels, sex_of, sidecar_of
 from brainldm.formats.text_table import read_texts
 
+MOST_FAULTS = 30  # in one message
 NUMBERS = ("age_years", "ventricles_ml", "brain_ml")
 FIELD = re.compile(r"\{([^{}]+)\}")
 
@@ -69,29 +71,14 @@ class Mapping(BaseModel):
         return self
 
 
-class UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key stands once; PyYAML takes the last of several without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping of a node; YAMLError for a key that stands there twice."""
-        keys = [str(key.value) for key, _ in node.value]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"{', '.join(twice)} stands there twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def read_mapping(path: Path) -> Mapping:
     """Read a mapping; ConfigError lists every fault."""
     try:
-        return Mapping.model_validate(yaml.load(path.read_text(encoding="utf-8-sig"), Loader=UniqueKeys))
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a mapping of columns, found none ({error.strerror})") from None
+        return Mapping.model_validate(read_yaml(path))
     except ValidationError as error:
-        faults = "".join(f"\n  {'.'.join(map(str, fault['loc']))}: {fault['msg']}, found {fault['input']!r}" for fault in error.errors())
+        told = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, found {fault['input']!r}" for fault in error.errors()[:MOST_FAULTS])
+        faults = "".join(f"\n  {printable(text)}" for text in told)
         raise ConfigError(f"{path}: {error.error_count()} fault(s){faults}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected YAML, found text that does not parse ({' '.join(str(error).split())})") from None
 
 
 def draft_of_table(path: Path, mapping: Mapping, scans: Path) -> Draft:
