@@ -22,6 +22,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             return
         self.send_response(206 if gives_part else 200)
         self.send_header("Content-Length", str(len(part)))
+        if gives_part:
+            self.send_header("Content-Range", f"bytes {asked[1]}-{int(asked[1]) + len(part) - 1}/{len(content)}")
         self.end_headers()
         part = part[: self.server.breaks_after]
         self.wfile.write(part)
