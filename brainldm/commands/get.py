@@ -22,6 +22,7 @@ from brainldm.formats.tables import write_parquet, write_tsv
 
 _BIDS = ("dataset_description.json", "T1w.json", "participants.json", "README.md", "LICENSE", "CHANGES", "CITATION.cff")
 TEXTS = (*_BIDS, "DATASHEET.md", "provenance.json")
+MOST_README = 16 << 20  # bytes of such a text
 
 
 def main(
@@ -39,6 +40,7 @@ def main(
         raise DataError(f"{printable(place)}: expected rows that fulfil {where!r}, found none")
     _check_listed(release)
     _check_place(place, out, set(release.table["participant_id"]))
+    texts = {name: read_text(place, name, release.checksums[name], MOST_README) for name in TEXTS}
     for row in track(records(release.table), "volumes", len(release.table), console=Console(stderr=True)):
         path = out / row["path"]
         if not (path.exists() and sha256(path) == row["sha256"]):
@@ -47,7 +49,7 @@ def main(
     for name, record in rows:
         write_text(out / bids.sidecar_path(name), bids.sidecar(record))
     for name in TEXTS:
-        write_bytes(out / name, read_text(place, name, release.checksums[name]))
+        write_bytes(out / name, texts[name])
     write_text(out / bids.IGNORED, bids.NOT_BIDS)
     write_tsv(out / "participants.tsv", bids.participants_table(release.table, DESCRIBED))
     write_parquet(out / TABLE, release.table.assign(tar_offset=None), packs.PLAIN)

@@ -30,7 +30,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
 
 
-class TooMuchError(DataError):
+class TooMuchError(Exception):
     """A server sends more than was asked for."""
 
 

@@ -9,9 +9,10 @@ from typing import BinaryIO
 
 from brainldm.core.errors import DataError
 from brainldm.core.printable import printable
-from brainldm.formats.guarded_http import BLOCK, FAULTS, Guard, check_plain, number_of, range_of, request
+from brainldm.formats.guarded_http import BLOCK, FAULTS, Guard, TooMuchError, check_plain, number_of, range_of, request
 
 PATIENCE_S = 6.0  # without progress
+MOST_UNTOLD = 64 << 20  # bytes of a body whose length the server does not tell
 TRIES = 5  # that bring nothing, one after the other
 _AGAIN = (408, 429, 500, 502, 503, 504)
 
@@ -25,7 +26,7 @@ class Transfer:
     confirmed: bool = False  # a hash tells whether the right bytes came
     start: int = 0
     n_bytes: int | None = None
-    patience_s: float = PATIENCE_S
+    patience_s: float | None = None  # PATIENCE_S where none is given
     wait_s: float = 0.5  # between tries
     seen: Callable[[int, int | None], None] | None = None  # told how many bytes are there, and of how many
     version: str = ""  # ETag or date of the file, as the first answer says
@@ -39,7 +40,7 @@ class Transfer:
 
 def transfer(asked: Transfer, sink: BinaryIO) -> None:
     """Write what is asked for to `sink`, behind what it holds of it already; DataError, naming the URL, if it does not come."""
-    guard = Guard(asked.patience_s)
+    guard = Guard(PATIENCE_S if asked.patience_s is None else asked.patience_s)
     failed = 0
     while True:
         before = sink.seek(0, 2)
@@ -47,7 +48,7 @@ def transfer(asked: Transfer, sink: BinaryIO) -> None:
             if _once(asked, sink, guard):
                 return
             fault = "the connection ends early"
-        except _RefusedError as error:
+        except (_RefusedError, TooMuchError) as error:
             raise DataError(f"Cannot read {printable(asked.url)}: {error}.") from None
         except FAULTS as error:
             fault = printable(error) or type(error).__name__
@@ -127,7 +128,7 @@ def _remember(asked: Transfer, answer: http.client.HTTPResponse, total: int | No
 def _copied(asked: Transfer, answer: http.client.HTTPResponse, end: int | None, sink: BinaryIO) -> bool:
     most = asked.most if asked.n_bytes is None else asked.n_bytes
     have = sink.seek(0, 2)
-    stop = most if end is None else min(most, end - asked.start)
+    stop = min(most, MOST_UNTOLD) if end is None else min(most, end - asked.start)
     while block := answer.read(min(BLOCK, stop - have + 1)):
         have += len(block)
         if have > stop:
