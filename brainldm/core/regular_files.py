@@ -98,9 +98,9 @@ def read_all(handle: BinaryIO, path: object, most: int) -> bytes:
         n_bytes = size_of(handle)
         if n_bytes > most:
             raise DataError(f"Cannot read {printable(path)}: it has {n_bytes} bytes, and at most {most} are read.")
-        content = handle.read(most + 1)
-    if len(content) > most:
-        raise DataError(f"Cannot read {printable(path)}: it grew beyond {most} bytes while it was read.")
+        content = handle.read(n_bytes + 1)
+    if len(content) > n_bytes:
+        raise DataError(f"Cannot read {printable(path)}: it grew while it was read. Read it once it is whole.")
     return content
 
 
