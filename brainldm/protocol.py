@@ -14,7 +14,7 @@ from brainldm.core.files import sha256, write_text
 from brainldm.core.grid import Grid
 from brainldm.core.judging import Evaluate, Measure
 from brainldm.core.printable import printable
-from brainldm.core.regular_file import file_inside
+from brainldm.core.regular_files import file_inside
 from brainldm.core.schema import HASH, Precision, Schema, checked
 from brainldm.core.yaml_file import read_yaml
 from brainldm.metrics.definitions import INTENSITIES, definitions

@@ -19,7 +19,7 @@ from brainldm.core.files import read_json
 from brainldm.core.judging import Evaluate, Measure
 from brainldm.core.labels import ICV, NAMES
 from brainldm.core.printable import printable
-from brainldm.core.regular_file import file_inside
+from brainldm.core.regular_files import file_inside
 from brainldm.formats.volumes import VolumeSet, chunks
 from brainldm.metrics import anatomy, conditioning, fidelity, summary
 from brainldm.metrics.diversity import diversity

@@ -13,7 +13,7 @@ from rich.progress import track
 from brainldm import measuring, protocol, scoring
 from brainldm.core.errors import DataError
 from brainldm.core.files import write_json
-from brainldm.core.regular_file import file_inside
+from brainldm.core.regular_files import file_inside
 from brainldm.formats import evaluation, foreign
 from brainldm.formats.nifti import read_volume
 from brainldm.formats.tables import write_tsv

@@ -1,22 +1,22 @@
 """Look at a volume: three planes as a PNG, with labels in colours over it, shown in terminals that can."""
 
-import gzip
 import logging
 import sys
 from pathlib import Path
 from typing import Annotated
 
-import nibabel as nib
-import numpy as np
 import typer
 
 from brainldm.core.errors import ConfigError, DataError
 from brainldm.core.files import writing
 from brainldm.core.rows import shard_rows
-from brainldm.formats.nifti import write_bytes
+from brainldm.formats.nifti import decode_synthetic, write_bytes
+from brainldm.formats.released_values import MOST_VOLUME
 from brainldm.formats.scan import Scan, read_scan
 from brainldm.formats.shards import read_manifest, read_member
 from brainldm.formats.three_planes import escapes, picture, png
+
+MOST_BYTES = 128 << 20  # of a volume, unpacked
 
 
 def main(
@@ -29,8 +29,8 @@ def main(
     """Axial, coronal, sagittal; left is the subject's left."""
     path = Path(what)
     is_row = what.isdecimal() and not path.exists()
-    scan = _row(int(what), results) if is_row else read_scan(path)
-    content = png(picture(scan, _point(at), read_scan(overlay) if overlay else None))
+    scan = _row(int(what), results) if is_row else read_scan(path, MOST_BYTES)
+    content = png(picture(scan, _point(at), read_scan(overlay, MOST_BYTES) if overlay else None))
     made = out or Path(f"{f'row{what}' if is_row else path.name.partition('.')[0]}.png")
     with writing(made):
         write_bytes(made, content)
@@ -56,5 +56,5 @@ def _row(index: int, results: Path) -> Scan:
     if path is None:
         raise DataError(f"{results / 'generate'}: expected a shard with row {index}, found {len(manifests)} shards without it")
     row = next(row for row in read_manifest(path)["rows"] if row["index"] == index)
-    image = nib.Nifti1Image.from_bytes(gzip.decompress(read_member(path, row)))
-    return Scan(np.asarray(image.dataobj, np.float32), image.affine)
+    name = f"{path.with_suffix('.tar')}: row {index}"
+    return Scan(*decode_synthetic(read_member(path, row), name, MOST_VOLUME))

@@ -1,6 +1,5 @@
 """Files appear whole or not at all: write beside, flush to disk, rename."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from brainldm.core.errors import DataError
-from brainldm.core.regular_file import open_regular, read_regular
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import open_regular, read_all, sha256_of
 
-MOST_JSON_BYTES = 2**28  # a shard's manifest of 100,000 rows has a quarter of them
+MOST_JSON = 256 << 20  # bytes of a JSON file
 
 
 @contextmanager
@@ -81,19 +81,24 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; DataError for one that is missing, damaged, no regular file or larger than MOST_JSON_BYTES."""
+    """Read a JSON file; a missing or damaged one, or one that is no regular file, is a DataError."""
     if not path.exists():
         raise DataError(f"{path}: expected a JSON file, found nothing")
+    return parse_json(read_all(open_regular(path, "JSON file"), path, MOST_JSON), path)
+
+
+def parse_json(content: bytes, name: object) -> Any:
+    """Return the value of a JSON text; DataError, naming it, if it is none."""
     try:
-        return json.loads(read_regular(path, MOST_JSON_BYTES).decode("utf-8"))
+        return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON, found text that does not parse ({error})") from None
+        raise DataError(f"{printable(name)}: expected JSON, found text that does not parse ({printable(error)})") from None
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in blocks of 1 MiB; DataError if there is none, or it is no regular file."""
-    digest = hashlib.sha256()
-    with open_regular(path) as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    """Return the hexadecimal SHA-256 of a regular file, read in blocks; DataError if there is none."""
+    try:
+        with open_regular(path) as handle:
+            return sha256_of(handle)
+    except OSError as error:
+        raise DataError(f"Cannot read {printable(path)}: {error.strerror}. Get the file again, or from another copy.") from None

@@ -14,7 +14,7 @@ from yaml.nodes import MappingNode, ScalarNode
 
 from brainldm.core.errors import ConfigError, DataError
 from brainldm.core.printable import printable
-from brainldm.core.regular_file import read_regular
+from brainldm.core.regular_files import read_regular
 
 MOST_BYTES = 2**20  # the longest configuration of ours has 9 kB
 MOST_EVENTS = 50_000  # values, keys, beginnings and ends

@@ -8,9 +8,10 @@ import pandas as pd
 
 from brainldm.core.covariates import NAMES
 from brainldm.core.errors import DataError
-from brainldm.formats.places import read_part
-from brainldm.formats.provenance import read as read_provenance
-from brainldm.formats.released import locate, open_release
+from brainldm.formats.places import read_part, read_text
+from brainldm.formats.provenance import parse as parse_provenance
+from brainldm.formats.released import locate, read_release
+from brainldm.formats.released_values import MOST_VOLUME
 from brainldm.formats.shard_set import join, provenance
 from brainldm.formats.shards import Row, read_member
 from brainldm.formats.tables import read_parquet
@@ -46,14 +47,21 @@ def open_dataset(folder: Path) -> Dataset:
 
 
 def _release(folder: Path) -> Dataset:
-    table = open_release(str(folder)).table
-    rows = {row["index"]: row for row in table.to_dict("records")}
+    release = read_release(str(folder), {})  # a table that was changed is found by the rows that do not follow from it
+    places = {int(index): place for place, index in enumerate(release.table["index"])}
+
+    def name(index: int) -> str:
+        return str(folder / locate(release.table.iloc[places[index]].to_dict())[0])
 
     def read(index: int) -> bytes:
-        name, start = locate(rows[index])
-        return read_part(str(folder), name, start, None if pd.isna(rows[index]["tar_offset"]) else rows[index]["n_bytes"])
+        row = release.table.iloc[places[index]].to_dict()
+        file, start = locate(row)
+        if not pd.isna(row["tar_offset"]):
+            return read_part(str(folder), file, start, int(row["n_bytes"]))
+        return read_text(str(folder), file, None, MOST_VOLUME)
 
-    return Dataset(table, read_provenance(folder / "provenance.json"), read, lambda index: str(folder / locate(rows[index])[0]))
+    made_by = parse_provenance(read_text(str(folder), "provenance.json", None), folder / "provenance.json")
+    return Dataset(release.table, made_by, read, name)
 
 
 def _results(folder: Path, paths: list[Path]) -> Dataset:

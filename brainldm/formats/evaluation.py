@@ -15,7 +15,7 @@ from brainldm.core.files import atomic, read_json, write_json
 from brainldm.core.grid import Grid
 from brainldm.core.labels import ICV, NAMES
 from brainldm.core.printable import printable
-from brainldm.core.regular_file import read_regular
+from brainldm.core.regular_files import read_regular
 from brainldm.formats.shard_set import ShardSet
 from brainldm.formats.tables import read_parquet, read_rows, read_tsv, write_tsv
 from brainldm.formats.volumes import VolumeSet

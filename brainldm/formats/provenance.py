@@ -7,7 +7,7 @@ from pydantic import Field
 
 from brainldm.core.config import Generate, Given
 from brainldm.core.errors import DataError
-from brainldm.core.regular_file import read_regular
+from brainldm.core.regular_files import read_regular
 from brainldm.core.rows import SHARD_PATTERN
 from brainldm.core.schema import HASH, Precision, Schema, checked, strict_json
 
@@ -34,8 +34,13 @@ class Provenance(Schema):
 
 def read(path: Path) -> dict[str, Any]:
     """Return what a release's provenance.json says; DataError, naming file and field, for what no generation writes."""
+    return parse(read_regular(path, MOST_BYTES), path)
+
+
+def parse(content: bytes, path: Path) -> dict[str, Any]:
+    """Return what the content of the provenance.json at `path` says; DataError as of `read`."""
     try:
-        values = strict_json(read_regular(path, MOST_BYTES))
+        values = strict_json(content)
     except ValueError as error:
         raise DataError(f"Cannot read {path}: it is no JSON ({error}). Take the file of the release again.") from None
     found = checked(Provenance, values, str(path))

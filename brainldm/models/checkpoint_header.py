@@ -11,7 +11,7 @@ from pydantic import Field, Strict, ValidationError
 
 from brainldm.core.errors import DataError
 from brainldm.core.printable import printable
-from brainldm.core.regular_file import open_regular
+from brainldm.core.regular_files import check_size, open_regular
 from brainldm.core.schema import Schema, faults, strict_json
 
 MOST_BYTES = 2**34  # of a file; the published model has 2 GB
@@ -47,7 +47,8 @@ def read(path: Path) -> Header:
 
 
 def _read(path: Path) -> Header:
-    with open_regular(path, MOST_BYTES) as handle:
+    with open_regular(path) as handle:
+        check_size(handle, path, MOST_BYTES)
         size = int.from_bytes(handle.read(8), "little")
         n_bytes = handle.seek(0, 2) - 8 - size
         if not 2 <= size <= MOST_HEADER_BYTES or n_bytes < 0:

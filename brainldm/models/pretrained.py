@@ -11,7 +11,7 @@ import torch
 from brainldm import __version__
 from brainldm.core.errors import DataError
 from brainldm.core.files import atomic_folder, read_json, sha256, write_json
-from brainldm.core.regular_file import file_inside
+from brainldm.core.regular_files import file_inside
 from brainldm.models import checkpoint
 
 PACKAGED = Path(__file__).parents[1] / "pretrained"

@@ -17,7 +17,7 @@ import numpy as np
 
 from brainldm.core.errors import DataError
 from brainldm.core.printable import printable
-from brainldm.core.regular_file import read_regular
+from brainldm.core.regular_files import read_regular
 
 FIRST_LAYER, LAST_LAYER = "unet_conv_downarm_0_0", "unet_likelihood"
 LAYER = re.compile(

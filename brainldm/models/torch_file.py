@@ -15,7 +15,7 @@ import torch
 
 from brainldm.core.errors import DataError
 from brainldm.core.printable import printable
-from brainldm.core.regular_file import open_regular
+from brainldm.core.regular_files import check_size, open_regular
 
 MOST_BYTES = 2**34
 MOST_PICKLE_BYTES = 2**24
@@ -87,7 +87,8 @@ def _is_weight(name: object, value: object) -> bool:
 
 def _check(path: Path) -> None:
     """ValueError unless the file is one that torch.save could have written of tensors, numbers and texts."""
-    with open_regular(path, MOST_BYTES) as handle:
+    with open_regular(path) as handle:
+        check_size(handle, path, MOST_BYTES)
         magic = handle.read(4)
         n_bytes = handle.seek(0, 2)
         handle.seek(0)
