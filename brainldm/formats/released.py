@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from brainldm.core.errors import DataError
 from brainldm.core.rows import SHARD_PATTERN, shard_rows
 from brainldm.formats.bids import volume_path
+from brainldm.formats.conditions import select_rows
 from brainldm.formats.package import LATENTS, SHARDS, TABLE
 from brainldm.formats.packs import COLUMNS
 from brainldm.formats.places import open_file, read_part
@@ -53,15 +54,7 @@ def _check_names(table: pd.DataFrame, name: str) -> None:
 
 def select(table: pd.DataFrame, where: str | None) -> pd.DataFrame:
     """Rows of a table that fulfil a condition such as "age_years >= 70 and sex == 'F'"; DataError if it is none."""
-    if where is None:
-        return table
-    try:
-        found = table.eval(where, engine="python")
-    except Exception as error:  # whatever Python says of a text that is no condition
-        raise DataError(f"expected a condition on the columns {', '.join(table.columns)}, found {where!r} ({error})") from None
-    if str(getattr(found, "dtype", "")) != "bool":
-        raise DataError(f"expected a condition, true or false for every row, found {where!r}")
-    return table[found]
+    return table if where is None else select_rows(table, where)
 
 
 def locate(row: Mapping[Any, Any]) -> tuple[str, int]:

@@ -68,9 +68,9 @@ def test_an_interrupted_call_goes_on(made: Path, tmp_path: Path) -> None:
 
 def test_errors_say_what_was_expected(made: Path, tmp_path: Path) -> None:
     for where, message in (
-        ("age_yeras > 70", "columns index, participant_id.*age_yeras"),
-        ("age_years +", "expected a condition"),
-        ("age_years + 1", "expected a condition, true or false"),
+        ("age_yeras > 70", r"no column age_yeras\. Did you mean age_years\?\n  age_yeras > 70\n  \^"),
+        ("age_years +", "no part of a condition"),
+        ("age_years", "neither true nor false"),
         ("age_years > 700", "found none"),
     ):
         with pytest.raises(DataError, match=message):
