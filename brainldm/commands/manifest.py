@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from brainldm.core import outputs
 from brainldm.core.files import sha256
-from brainldm.formats.manifest_draft import Draft, Rules, settle, write_manifest
+from brainldm.formats.manifest_draft import Draft, Rules, is_empty, is_own, settle, write_manifest
 from brainldm.formats.raw_bids import draft_of_bids
 from brainldm.formats.raw_table import draft_of_table, read_mapping
 
@@ -18,6 +19,8 @@ HeldOut = Annotated[float, typer.Option(help="share of the participants held out
 Seed = Annotated[int, typer.Option(help="of the draw of who is held out", min=0)]
 Skip = Annotated[bool, typer.Option("--skip-incomplete", help="leave out rows without scan, age or sex, and list them in the .json")]
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)]
+
 
 @app.command()
 def bids(
@@ -27,8 +30,10 @@ def bids(
     held_out: HeldOut = 0.1,
     seed: Seed = 0,
     skip_incomplete: Skip = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Every T1w scan below sub-*/anat/ and sub-*/ses-*/anat/; ages and sexes from participants.tsv, ages from *_sessions.tsv too."""
+    out = _checked(out, overwrite, [folder])
     people = folder / "participants.tsv"
     draft = draft_of_bids(folder, sessions == "all")
     rules = Rules(held_out, seed, skip_incomplete)
@@ -44,13 +49,23 @@ def table(
     held_out: HeldOut = 0.1,
     seed: Seed = 0,
     skip_incomplete: Skip = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Every line of a table, through a mapping of its columns."""
+    out = _checked(out, overwrite, [file, mapping])
     columns, start = read_mapping(mapping), file.parent if scans is None else scans
     draft = draft_of_table(file, columns, start)
     rules = Rules(held_out, seed, skip_incomplete)
     given = {"mapping": columns.model_dump(mode="json", exclude_defaults=True), "scans": str(start)}
     _write(out, draft, rules, {"kind": "table", "path": file, "table_sha256": sha256(file)}, given)
+
+
+def _checked(out: Path, overwrite: bool, inputs: list[Path]) -> Path:
+    """The path of a manifest that may be written, its record beside it: neither is there, or `manifest` or `init` made them."""
+    record = out.with_suffix(".json")
+    mine = overwrite or is_own(out, record)
+    outputs.check_file(record, mine, inputs)
+    return outputs.check_file(out, mine or is_empty(out), inputs)
 
 
 def _write(out: Path, draft: Draft, rules: Rules, source: dict[str, Any], options: dict[str, Any]) -> None:

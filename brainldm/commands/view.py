@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import typer
 
+from brainldm.core import outputs
 from brainldm.core.errors import ConfigError, DataError
 from brainldm.core.files import writing
 from brainldm.core.rows import shard_rows
@@ -25,6 +26,7 @@ def main(
     at: Annotated[str | None, typer.Option(help="X,Y,Z in mm (right, anterior, superior); the middle by default")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="PNG to write; by default named after the volume, here")] = None,
     results: Annotated[Path, typer.Option(help="folder of results, for ROW")] = Path("results"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)] = False,
 ) -> None:
     """Axial, coronal, sagittal; left is the subject's left."""
     path = Path(what)
@@ -32,6 +34,8 @@ def main(
     scan = _row(int(what), results) if is_row else read_scan(path)
     content = png(picture(scan, _point(at), read_scan(overlay) if overlay else None))
     made = out or Path(f"{f'row{what}' if is_row else path.name.partition('.')[0]}.png")
+    inputs = [file for file in (None if is_row else path, overlay) if file]
+    made = outputs.check_file(made, overwrite, inputs, content)
     with writing(made):
         write_bytes(made, content)
     logging.info("%s", made)
