@@ -1,6 +1,7 @@
 """Write a checked manifest of raw scans: from a BIDS dataset, or from any table and a mapping of its columns."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -61,11 +62,16 @@ def table(
 
 
 def _checked(out: Path, overwrite: bool, inputs: list[Path]) -> Path:
-    """The path of a manifest that may be written, its record beside it: neither is there, or `manifest` or `init` made them."""
+    """The path of a manifest that may be written, its record beside it: neither is there, or `manifest` or `init` made them.
+
+    A new manifest may lie in the dataset that it lists; files of the dataset are never replaced.
+    """
     record = out.with_suffix(".json")
-    mine = overwrite or is_own(out, record)
-    outputs.check_file(record, mine, inputs)
-    return outputs.check_file(out, mine or is_empty(out), inputs)
+    mine = is_own(out, record)
+    for path, is_mine in ((record, mine), (out, mine or is_empty(out))):
+        is_new = is_mine or not os.path.lexists(path)
+        outputs.check_file(path, overwrite or is_mine, [file for file in inputs if not (is_new and file.is_dir())])
+    return outputs.without_dots(out)
 
 
 def _write(out: Path, draft: Draft, rules: Rules, source: dict[str, Any], options: dict[str, Any]) -> None:
