@@ -68,7 +68,7 @@ def _checked(out: Path, overwrite: bool, inputs: list[Path]) -> Path:
     """
     record = out.with_suffix(".json")
     mine = is_own(out, record)
-    for path, is_mine in ((record, mine), (out, mine or is_empty(out))):
+    for path, is_mine in ((out, mine or is_empty(out)), (record, mine)):
         is_new = is_mine or not os.path.lexists(path)
         outputs.check_file(path, overwrite or is_mine, [file for file in inputs if not (is_new and file.is_dir())])
     return outputs.without_dots(out)

@@ -48,7 +48,7 @@ def main(
         wanted.append((f"{own.name}-sample", "files", min(own.sample, n_rows), sample))
     sealed = [read_pack(path) for path in packs]
     check_origin(packs, sealed)
-    places = [without_dots(place).parent for *_, place in wanted]
+    places = [without_dots(place.parent) for *_, place in wanted]
     for place in places:
         check_replaceable(place, overwrite)
     for (name, packaging, n_wanted, _), place in zip(wanted, places, strict=True):
