@@ -55,8 +55,9 @@ def _point(text: str | None) -> tuple[float, float, float] | None:
 
 def _row(index: int, results: Path) -> Scan:
     """A synthetic volume out of its shard's tar."""
-    manifests = sorted((results / "generate").glob("*-*.json"))
-    path = next((path for path in manifests if index in shard_rows(path.stem)), None)
+    manifests = list((results / "generate").glob("*-*.json"))
+    holding = [path for path in manifests if index in shard_rows(path.stem)]  # several where one is left of an earlier run
+    path = max(holding, key=lambda path: path.stat().st_mtime_ns, default=None)
     if path is None:
         raise DataError(f"{results / 'generate'}: expected a shard with row {index}, found {len(manifests)} shards without it")
     row = next(row for row in read_manifest(path)["rows"] if row["index"] == index)

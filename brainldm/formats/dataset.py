@@ -11,7 +11,7 @@ from brainldm.core.errors import DataError
 from brainldm.core.files import read_json
 from brainldm.formats.places import read_part
 from brainldm.formats.released import locate, open_release
-from brainldm.formats.shard_set import join, provenance
+from brainldm.formats.shard_set import current, join, provenance
 from brainldm.formats.shards import Row, read_member
 from brainldm.formats.tables import read_parquet
 
@@ -54,6 +54,7 @@ def _release(folder: Path) -> Dataset:
 
 
 def _results(folder: Path, paths: list[Path]) -> Dataset:
+    paths = current(paths)
     manifests = join(paths)
     rows: dict[int, tuple[Path, Row]] = {
         row["index"]: (path, row) for path, found in zip(paths, manifests, strict=True) for row in found["rows"]
