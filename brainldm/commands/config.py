@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from brainldm.core import outputs
 from brainldm.core.changes import STAGES, differences, sections, touched
 from brainldm.core.config import Config
 from brainldm.core.files import read_json, write_text
@@ -17,6 +18,8 @@ from brainldm.formats.settings import read_config, read_values
 app = typer.Typer()
 File = Annotated[Path, typer.Argument(metavar="FILE", help="configuration, whole")]
 Out = Annotated[Path | None, typer.Option(help="file to write instead of printing")]
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)]
 
 
 @app.command()
@@ -77,19 +80,19 @@ def _of_sections(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[An
 
 
 @app.command()
-def schema(out: Out = None) -> None:
+def schema(out: Out = None, overwrite: Overwrite = False) -> None:
     """The JSON schema of a configuration, for editors."""
-    _tell(json.dumps(Config.model_json_schema(), indent=2) + "\n", out)
+    _tell(json.dumps(Config.model_json_schema(), indent=2) + "\n", out, overwrite)
 
 
 @app.command()
-def reference(out: Out = None) -> None:
+def reference(out: Out = None, overwrite: Overwrite = False) -> None:
     """Every setting with its type, limits, default and the demo's value, in Markdown."""
-    _tell(page(read_values(WORKFLOW / CONFIG)), out)
+    _tell(page(read_values(WORKFLOW / CONFIG)), out, overwrite)
 
 
-def _tell(text: str, out: Path | None) -> None:
+def _tell(text: str, out: Path | None, overwrite: bool) -> None:
     if out is None:
         typer.echo(text, nl=False)
     else:
-        write_text(out, text)
+        write_text(outputs.check_file(out, overwrite, content=text.encode()), text)

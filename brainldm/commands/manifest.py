@@ -1,15 +1,17 @@
 """Write a checked manifest of raw scans: from a BIDS dataset, or from any table and a mapping of its columns."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from brainldm.core import outputs
 from brainldm.core.files import sha256
 from brainldm.formats.bids_images import EXCLUDED, Choice
 from brainldm.formats.manifest import age_summary, read_manifest
-from brainldm.formats.manifest_draft import Draft, Rules, settle, write_manifest
+from brainldm.formats.manifest_draft import Draft, Rules, is_empty, is_own, settle, write_manifest
 from brainldm.formats.oddities import shown
 from brainldm.formats.raw_bids import draft_of_bids
 from brainldm.formats.raw_table import draft_of_table, read_mapping
@@ -25,6 +27,8 @@ Exclude = Annotated[
 Prefer = Annotated[list[str] | None, typer.Option(help="entities to prefer among a session's images, such as acq-mprage; repeat for each")]
 Skip = Annotated[bool, typer.Option("--skip-incomplete", help="leave out rows without scan, age or sex, and list them in the .json")]
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)]
+
 
 @app.command()
 def bids(
@@ -36,8 +40,10 @@ def bids(
     held_out: HeldOut = 0.1,
     seed: Seed = 0,
     skip_incomplete: Skip = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Every T1w scan below sub-*/anat/ and sub-*/ses-*/anat/; ages and sexes from participants.tsv, ages from *_sessions.tsv too."""
+    out = _checked(out, overwrite, [folder])
     people = folder / "participants.tsv"
     choice = Choice(EXCLUDED if exclude is None else tuple(filter(None, exclude)), tuple(prefer or ()))
     draft = draft_of_bids(folder, sessions == "all", choice)
@@ -55,13 +61,28 @@ def table(
     held_out: HeldOut = 0.1,
     seed: Seed = 0,
     skip_incomplete: Skip = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Every line of a table, through a mapping of its columns."""
+    out = _checked(out, overwrite, [file, mapping])
     columns, start = read_mapping(mapping), file.parent if scans is None else scans
     draft = draft_of_table(file, columns, start)
     rules = Rules(held_out, seed, skip_incomplete)
     given = {"mapping": columns.model_dump(mode="json", exclude_defaults=True), "scans": str(start)}
     _write(out, draft, rules, {"kind": "table", "path": file, "table_sha256": sha256(file)}, given)
+
+
+def _checked(out: Path, overwrite: bool, inputs: list[Path]) -> Path:
+    """The path of a manifest that may be written, its record beside it: neither is there, or `manifest` or `init` made them.
+
+    A new manifest may lie in the dataset that it lists; files of the dataset are never replaced.
+    """
+    record = out.with_suffix(".json")
+    mine = is_own(out, record)
+    for path, is_mine in ((out, mine or is_empty(out)), (record, mine)):
+        is_new = is_mine or not os.path.lexists(path)
+        outputs.check_file(path, overwrite or is_mine, [file for file in inputs if not (is_new and file.is_dir())])
+    return outputs.without_dots(out)
 
 
 def _write(out: Path, draft: Draft, rules: Rules, source: dict[str, Any], options: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from brainldm import measuring, protocol, scoring
+from brainldm.core import outputs
 from brainldm.core.errors import DataError
 from brainldm.core.files import write_json
 from brainldm.core.regular_files import file_inside
@@ -22,6 +23,7 @@ from brainldm.metrics.summary import Entries
 from brainldm.metrics.verdicts import verdicts
 from brainldm.models.pretrained import PACKAGED
 
+WRITTEN = ("score.json", "volumes.tsv", "reference.npz")
 FEWEST = 2  # volumes; to agree with what was asked for, 3
 TOLD = (
     "n", "ventricles_r", "ventricles_bias_ml", "brain_r", "age_r", "age_mae_years", "fid", "fid_reference", "kid", "coverage",
@@ -40,8 +42,12 @@ def main(
     weights: Annotated[Path | None, typer.Option("--features", help="MedicalNet's weights, for FID by its features")] = None,
     reference: Annotated[Path | None, typer.Option(help="reference.npz of another set, for a FID against it")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)] = False,
 ) -> None:
     """Where the run has its real scans, volumes are compared with them, else with the statistics and figures that it left."""
+    inputs = [file for file in (folder, table, segmenter, protocol_file, weights, reference) if file]
+    kept = [name for name in outputs.listed(out) if measuring.KEPT.fullmatch(name)]  # of a call that was interrupted
+    out = outputs.check_folder(out, WRITTEN, overwrite, inputs, own=kept)
     rows = foreign.volumes_of(folder, table)
     if len(rows) < FEWEST:
         raise DataError(f"{folder}: expected at least {FEWEST} volumes, found {len(rows)}")
@@ -51,7 +57,7 @@ def main(
     if frozen:
         protocol.check(frozen, "reference", against)
     bench = scoring.bench(models, scoring.Programs(segmenter, weights, unires), frozen, device)
-    rows["path"] = _placed(rows["path"].tolist(), bench, out / "volumes")
+    rows["path"] = _placed(rows["path"].tolist(), bench, out / measuring.FOLDER)
 
     def read(places: range | np.ndarray) -> np.ndarray:
         return np.stack([read_volume(rows["path"][place], bench.given.grid) for place in places])[:, None]

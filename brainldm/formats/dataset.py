@@ -12,7 +12,7 @@ from brainldm.formats.places import read_part, read_text
 from brainldm.formats.provenance import parse as parse_provenance
 from brainldm.formats.released import locate, read_release
 from brainldm.formats.released_values import MOST_VOLUME
-from brainldm.formats.shard_set import join, provenance
+from brainldm.formats.shard_set import current, join, provenance
 from brainldm.formats.shards import Row, read_member
 from brainldm.formats.tables import read_parquet
 
@@ -65,6 +65,7 @@ def _release(folder: Path) -> Dataset:
 
 
 def _results(folder: Path, paths: list[Path]) -> Dataset:
+    paths = current(paths)
     manifests = join(paths)
     rows: dict[int, tuple[Path, Row]] = {
         row["index"]: (path, row) for path, found in zip(paths, manifests, strict=True) for row in found["rows"]

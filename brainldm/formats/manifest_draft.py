@@ -11,7 +11,7 @@ import pandas as pd
 
 from brainldm import __version__
 from brainldm.core.errors import DataError
-from brainldm.core.files import atomic, sha256, write_json
+from brainldm.core.files import atomic, read_json, sha256, write_json
 from brainldm.formats.copies import copies
 from brainldm.formats.manifest import COLUMNS, OPTIONAL, SPLITS, Fault, clashes, read_manifest, row_faults
 from brainldm.formats.oddities import FAULT, LEFT_OUT, NOTE, Oddity, shown
@@ -117,6 +117,23 @@ def write_manifest(out: Path, settled: Settled, record: dict[str, Any]) -> dict[
     full = {**record, **result, "brainldm": __version__}
     write_json(out.with_suffix(".json"), full)
     return full
+
+
+def is_own(out: Path, record: Path) -> bool:
+    """Return True if `write_manifest` wrote the manifest, which nobody has changed since: its record has its checksum."""
+    if out.is_symlink() or record.is_symlink() or not out.is_file() or not record.is_file():
+        return False
+    try:
+        made = read_json(record)
+    except DataError:
+        return False
+    return isinstance(made, dict) and (made.get("manifest"), made.get("manifest_sha256")) == (out.name, sha256(out))
+
+
+def is_empty(out: Path) -> bool:
+    """Return True for the manifest without rows that `brainldm init` writes."""
+    header = "\t".join((*COLUMNS, *OPTIONAL)) + "\n"
+    return out.is_file() and not out.is_symlink() and out.read_bytes() == header.encode()
 
 
 def _scan_faults(table: pd.DataFrame) -> list[Fault]:

@@ -86,9 +86,11 @@ def test_another_hash_is_refused_and_nothing_is_kept(made, monkeypatch, tmp_path
             fetch_weights.main(["net.h5"], tmp_path / "here", "0" * 64)
         assert list((tmp_path / "here").iterdir()) == []
         (tmp_path / "here/net.h5").write_bytes(b"another")
-        with pytest.raises(DataError, match=r"here/net\.h5: remove it to fetch it again; expected net\.h5 with sha256"):
+        with pytest.raises(DataError, match=r"here/net\.h5: there is another file.*or add --overwrite to replace it; expected net\.h5"):
             fetch_weights.main(["net.h5"], tmp_path / "here")
-    assert (tmp_path / "here/net.h5").read_bytes() == b"another"
+        assert (tmp_path / "here/net.h5").read_bytes() == b"another"
+        fetch_weights.main(["net.h5"], tmp_path / "here", overwrite=True)
+    assert (tmp_path / "here/net.h5").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
