@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,16 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: expected a JSON file, found nothing") from None
     except ValueError as error:
         raise DataError(f"{path}: expected JSON, found text that does not parse ({error})") from None
+
+
+def remove_files(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove the files below a folder whose names match, temporary ones of theirs, and folders that are empty then."""
+    for place, _, files in os.walk(folder, topdown=False):
+        for file in files:
+            if names.fullmatch(re.sub(r"^\.tmp\d+\.", "", file)):
+                os.unlink(os.path.join(place, file))
+        if not os.listdir(place):
+            os.rmdir(place)
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""No verb touches a user's files: it refuses, and with --overwrite replaces its own names alone, whatever lies there or leads elsewhere."""
+"""No verb touches a user's files: it refuses, and with --overwrite replaces its own names alone, wherever links lead."""
 
 import os
 import shutil
@@ -15,6 +15,7 @@ from brainldm.core.errors import OutputError
 FOLDERS = [name for name, verb in VERBS.items() if not verb.is_file]
 FILES = [name for name, verb in VERBS.items() if verb.is_file]
 IN_THE_WAY = ("equal", "link", "dangling link", "folder of that name")
+USERS = ("notes.txt", ".git/config", "sub-000001/anat/mine.nii.gz", "code/a/b.py", "empty/", "link", "README.md")
 ELSEWHERE = ("different", "hidden", "nested", "empty folder")
 
 
@@ -260,7 +261,7 @@ def test_an_earlier_release_is_replaced(earlier: Path, inputs: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("name", ["notes.txt", ".git/config", "sub-000001/anat/mine.nii.gz", "code/a/b.py", "empty/", "link", "README.md"])
+@pytest.mark.parametrize("name", USERS)
 def test_a_release_with_a_users_files_is_left_as_it_is(earlier: Path, inputs: Path, name: str, overwrite: bool, tmp_path: Path) -> None:
     path = earlier / name
     (tmp_path / "victim").write_bytes(MINE)
