@@ -24,7 +24,11 @@ def check_file(path: Path, overwrite: bool, inputs: Iterable[Path] = (), content
     Raises OutputError for a file that is there without `overwrite`, for a link, a folder or a device, for one of the
     `inputs`, for a file inside a folder of the inputs, and where a parent is no folder.
     """
-    path = without_dots(path)
+    with writing(path):
+        return _check_file(without_dots(path), overwrite, inputs, content)
+
+
+def _check_file(path: Path, overwrite: bool, inputs: Iterable[Path], content: bytes | None) -> Path:
     _check_parents(path)
     _check_inputs(path, inputs)
     if not os.path.lexists(path):
@@ -54,33 +58,38 @@ def check_folder(
     without `overwrite`; with it, for names whose place is taken by a folder, a device or a link in between. A link to
     a folder, an input, and a folder inside one are always refused.
     """
-    path = without_dots(path)
+    with writing(path):
+        path = without_dots(path)
+        _check_place(path, inputs)
+        found = [name for name in names if os.path.lexists(path / name)] if shared else listed(path)
+        others = [name for name in found if name not in own]
+        if others and not overwrite:
+            raise OutputError(
+                f"Cannot write to {path}: the folder holds {named(others)}. Name another folder, or add --overwrite, "
+                "which replaces files of the names that are written and leaves the others."
+            )
+        if path.exists():
+            _check_names(path, names, [file for file in inputs if not file.is_dir()])
+        return path
+
+
+def _check_place(path: Path, inputs: Iterable[Path]) -> None:
     _check_parents(path)
     _check_inputs(path, inputs)
     if path.is_symlink():
         raise OutputError(f"Cannot write to {path}: it is a link to {os.readlink(path)}. Name the folder itself.")
     if path.exists() and not path.is_dir():
         raise OutputError(f"Cannot write to {path}: it is a file. Name a folder.")
-    found = [name for name in names if os.path.lexists(path / name)] if shared else listed(path)
-    others = [name for name in found if name not in own]
-    if others and not overwrite:
-        raise OutputError(
-            f"Cannot write to {path}: the folder holds {named(others)}. Name another folder, or add --overwrite, "
-            "which replaces files of the names that are written and leaves the others."
-        )
-    if path.exists():
-        _check_names(path, names, [file for file in inputs if not file.is_dir()])
-    return path
 
 
 @contextmanager
 def new_folder(path: Path, overwrite: bool, inputs: Sequence[Path] = ()) -> Iterator[Path]:
-    """Give an empty folder; on success its files appear at `path`, whole if there is nothing yet, else one by one.
+    """Give an empty folder; on success its files appear at `path`, all at once if there is no folder yet, else one by one.
 
     Raises OutputError as `check_folder` does.
     """
     path = check_folder(path, (), overwrite, inputs)
-    if not listed(path):
+    if not path.exists():
         with atomic_folder(path) as fresh:
             yield fresh
         return
@@ -113,9 +122,9 @@ def named(names: list[str]) -> str:
 
 def without_dots(path: Path) -> Path:
     """Return the same place without `..`, which leads elsewhere once a folder before it is made; a last link stays."""
-    if ".." not in path.parts:
-        return path
-    return Path(os.path.realpath(path)) if path.name == ".." else Path(os.path.realpath(path.parent)) / path.name
+    if path.name in ("", ".."):
+        return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path.parent)) / path.name if ".." in path.parts else path
 
 
 def _check_parents(path: Path) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from verbs import MINE, VERBS, Verb, _released, command, make_inputs, state
 
 from brainldm.__main__ import application
-from brainldm.core.errors import OutputError
+from brainldm.core.errors import DataError, OutputError
 
 FOLDERS = [name for name, verb in VERBS.items() if not verb.is_file]
 FILES = [name for name, verb in VERBS.items() if verb.is_file]
@@ -231,6 +231,24 @@ def test_the_manifest_that_init_leaves_empty_is_filled(inputs: Path, tmp_path: P
     assert run(VERBS["init"], inputs, tmp_path / "lab").exit_code == 0
     assert run(VERBS["manifest bids"], inputs, tmp_path / "lab/scans.tsv").exit_code == 0
     assert (tmp_path / "lab/scans.tsv").read_text().count("\n") == 3
+
+
+@pytest.mark.parametrize("name", [name for name in FOLDERS if VERBS[name].is_run])
+def test_the_folder_one_stands_in_is_a_folder_like_any_other(
+    name: str, inputs: Path, written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(VERBS[name], inputs, Path())
+    assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
+    assert sorted(digests(tmp_path)) == written[name]
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_name_that_no_disk_takes_is_one_error(name: str, inputs: Path, tmp_path: Path) -> None:
+    result = run(VERBS[name], inputs, tmp_path / ("x" * 300 + ".tsv"))
+    assert isinstance(result.exception, DataError), f"{result.output}\n{result.exception!r}"
+    assert "\n" not in str(result.exception)
+    assert state(tmp_path) == {}
 
 
 def test_bundle_pack_names_its_folder(inputs: Path) -> None:
