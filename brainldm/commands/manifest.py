@@ -77,6 +77,8 @@ def _checked(out: Path, overwrite: bool, inputs: list[Path]) -> Path:
 
     A new manifest may lie in the dataset that it lists; files of the dataset are never replaced.
     """
+    if out.suffix != ".tsv":  # which `write_manifest` refuses
+        return outputs.check_file(out, overwrite, inputs)
     record = out.with_suffix(".json")
     mine = is_own(out, record)
     for path, is_mine in ((out, mine or is_empty(out)), (record, mine)):

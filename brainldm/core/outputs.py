@@ -1,7 +1,7 @@
 """Which paths a command may write: what it did not make is touched only with --overwrite, and then file by file.
 
-Commands call `check_file` or `check_folder` before they compute anything, and write to the path that is returned. A folder
-that appears whole is built by `new_folder`. Stages write freely below results/, which Snakemake owns.
+Commands call `check_file` or `check_folder` before they compute anything, and write to the path that is returned. A
+folder that appears whole is built by `new_folder`. Stages write freely below results/, which Snakemake owns.
 """
 
 import os
@@ -24,7 +24,11 @@ def check_file(path: Path, overwrite: bool, inputs: Iterable[Path] = (), content
     Raises OutputError for a file that is there without `overwrite`, for a link, a folder or a device, for one of the
     `inputs`, for a file inside a folder of the inputs, and where a parent is no folder.
     """
-    path = without_dots(path)
+    with writing(path):
+        return _check_file(without_dots(path), overwrite, inputs, content)
+
+
+def _check_file(path: Path, overwrite: bool, inputs: Iterable[Path], content: bytes | None) -> Path:
     _check_parents(path)
     _check_inputs(path, inputs)
     if not os.path.lexists(path):
@@ -34,7 +38,8 @@ def check_file(path: Path, overwrite: bool, inputs: Iterable[Path] = (), content
         return path
     if path.is_symlink():
         target = os.readlink(path)
-        raise OutputError(f"Cannot write {path}: it is a link to {target}. Name another file, or add --overwrite to replace the link.")
+        remedy = "Name another file, or add --overwrite to replace the link."
+        raise OutputError(f"Cannot write {path}: it is a link to {target}. {remedy}")
     raise OutputError(f"Cannot write {path}: there is such a file. Name another one, or add --overwrite to replace it.")
 
 
@@ -49,37 +54,42 @@ def check_folder(
     """Return the path of a folder in which files of these `names` may be written.
 
     `own` are names, with folders, of files that this command is known to have made there: they are no obstacle. In a
-    folder that is `shared` only files of these `names` are one. Raises OutputError for a folder with other files without
-    `overwrite`; with it, for names whose place is taken by a folder, a device or a link in between. A link to a folder,
-    an input, and a folder inside one are always refused.
+    folder that is `shared` only files of these `names` are one. Raises OutputError for a folder with other files
+    without `overwrite`; with it, for names whose place is taken by a folder, a device or a link in between. A link to
+    a folder, an input, and a folder inside one are always refused.
     """
-    path = without_dots(path)
+    with writing(path):
+        path = without_dots(path)
+        _check_place(path, inputs)
+        found = [name for name in names if os.path.lexists(path / name)] if shared else listed(path)
+        others = [name for name in found if name not in own]
+        if others and not overwrite:
+            raise OutputError(
+                f"Cannot write to {path}: the folder holds {named(others)}. Name another folder, or add --overwrite, "
+                "which replaces files of the names that are written and leaves the others."
+            )
+        if path.exists():
+            _check_names(path, names, [file for file in inputs if not file.is_dir()])
+        return path
+
+
+def _check_place(path: Path, inputs: Iterable[Path]) -> None:
     _check_parents(path)
     _check_inputs(path, inputs)
     if path.is_symlink():
         raise OutputError(f"Cannot write to {path}: it is a link to {os.readlink(path)}. Name the folder itself.")
     if path.exists() and not path.is_dir():
         raise OutputError(f"Cannot write to {path}: it is a file. Name a folder.")
-    found = [name for name in names if os.path.lexists(path / name)] if shared else listed(path)
-    others = [name for name in found if name not in own]
-    if others and not overwrite:
-        raise OutputError(
-            f"Cannot write to {path}: the folder holds {named(others)}. Name another folder, or add --overwrite, "
-            "which replaces files of the names that are written and leaves the others."
-        )
-    if path.exists():
-        _check_names(path, names, [file for file in inputs if not file.is_dir()])
-    return path
 
 
 @contextmanager
 def new_folder(path: Path, overwrite: bool, inputs: Sequence[Path] = ()) -> Iterator[Path]:
-    """Give an empty folder; on success its files appear at `path`, whole if there is nothing yet, else one by one.
+    """Give an empty folder; on success its files appear at `path`, all at once if there is no folder yet, else one by one.
 
     Raises OutputError as `check_folder` does.
     """
     path = check_folder(path, (), overwrite, inputs)
-    if not listed(path):
+    if not path.exists():
         with atomic_folder(path) as fresh:
             yield fresh
         return
@@ -94,7 +104,7 @@ def new_folder(path: Path, overwrite: bool, inputs: Sequence[Path] = ()) -> Iter
 
 
 def listed(folder: Path) -> list[str]:
-    """Return the names of all files, links and empty folders in a folder, with the folders they lie in; links are not followed."""
+    """Return the names of all files, links and empty folders below a folder, relative to it; links are not followed."""
     names = []
     for place, folders, files in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
@@ -111,10 +121,10 @@ def named(names: list[str]) -> str:
 
 
 def without_dots(path: Path) -> Path:
-    """Return the same place without `..`, which leads elsewhere once a folder before it is made; a link at its end stays one."""
-    if ".." not in path.parts:
-        return path
-    return Path(os.path.realpath(path)) if path.name == ".." else Path(os.path.realpath(path.parent)) / path.name
+    """Return the same place without `..`, which leads elsewhere once a folder before it is made; a last link stays."""
+    if path.name in ("", ".."):
+        return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path.parent)) / path.name if ".." in path.parts else path
 
 
 def _check_parents(path: Path) -> None:
@@ -132,7 +142,7 @@ def _check_inputs(path: Path, inputs: Iterable[Path]) -> None:
         if real == found or (path.exists() and found.exists() and path.samefile(found)):
             raise OutputError(f"Cannot write {path}: it is read by the same command. Name another path.")
         if found.is_dir() and real.is_relative_to(found):
-            raise OutputError(f"Cannot write {path}: it lies in {given}, which the same command reads. Name another path.")
+            raise OutputError(f"Cannot write {path}: it lies in {given}, which is read. Name another path.")
 
 
 def _check_names(folder: Path, names: Collection[str], inputs: Sequence[Path]) -> None:
@@ -141,7 +151,8 @@ def _check_names(folder: Path, names: Collection[str], inputs: Sequence[Path]) -
     for part in sorted(between):
         place = folder / part
         if place.is_symlink():
-            raise OutputError(f"Cannot write to {place}: it is a link to {os.readlink(place)}. Remove it, or name another folder.")
+            target = os.readlink(place)
+            raise OutputError(f"Cannot write to {place}: it is a link to {target}. Remove it, or name another folder.")
         if place.exists() and not place.is_dir():
             raise OutputError(f"Cannot write to {place}: it is a file. Move it, or name another folder.")
     for name in names:

@@ -9,9 +9,10 @@
     list       = "[" literal { "," literal } "]" | "(" literal { "," literal } ")"
 
 Words are read in any case, and None means null. `&`, `|` and `~` bind as they did in pandas: the first two like `and`
-and `or`, the last like a minus sign. `a < b < c` means `a < b and b < c`. Missing values follow SQL: a comparison with one
-is neither true nor false, `not` leaves it so, and only rows whose condition is true are kept. NaN is a missing value. A
-literal takes the precision of a float column beside it, so that 70.1 equals what a 32-bit column shows as 70.1.
+and `or`, the last like a minus sign. `a < b < c` means `a < b and b < c`. Missing values follow SQL: a comparison
+with one is neither true nor false, `not` leaves it so, and only rows whose condition is true are kept. NaN is a
+missing value. A literal takes the precision of a float column beside it, so that 70.1 equals what a 32-bit column
+shows as 70.1.
 """
 
 import difflib

@@ -17,9 +17,9 @@ DESCRIPTION = "dataset_description.json"
 def check_replaceable(folder: Path, overwrite: bool, fresh: Path | None = None) -> None:
     """Raise OutputError unless a release may take the place of a folder: there is none, it is empty, or an earlier one.
 
-    An earlier release is whole: its table and every file of volumes that the table lists. Other files are refused, with
-    `overwrite` too; texts must be among those of the new release in `fresh`, once that is built. A text that is not what
-    the checksums tell was edited, and is replaced only with `overwrite`.
+    An earlier release is whole: its table and every file of volumes that the table lists. Other files are refused,
+    with `overwrite` too; texts must be among those of the new release in `fresh`, once that is built. A text that is
+    not what the checksums tell was edited, and is replaced only with `overwrite`.
     """
     if folder.is_symlink():
         raise OutputError(f"Cannot write to {folder}: it is a link to {os.readlink(folder)}. Name the folder itself.")
@@ -33,19 +33,16 @@ def check_replaceable(folder: Path, overwrite: bool, fresh: Path | None = None) 
     own = {*volumes, *texts, _torrent(folder)} if volumes else set()
     others = [name for name in found if name not in own or (folder / name).is_symlink()]
     if others:
-        raise OutputError(
-            f"Cannot replace {folder}: it holds {named(others)}, which no release made. Move these elsewhere, or name another folder."
-        )
+        remedy = "Move these elsewhere, or name another folder."
+        raise OutputError(f"Cannot replace {folder}: it holds {named(others)}, which no release made. {remedy}")
     edited = [] if overwrite else _edited(folder)
     if edited:
-        raise OutputError(
-            f"Cannot replace {folder}: {named(edited)} changed since the release was made. "
-            "Move these elsewhere, or add --overwrite to replace them."
-        )
+        remedy = "Move these elsewhere, or add --overwrite to replace them."
+        raise OutputError(f"Cannot replace {folder}: {named(edited)} changed since the release was made. {remedy}")
 
 
 def _volume_files(folder: Path) -> set[str]:
-    """The files that hold volumes by the table of a release, and the table; none unless all of them are there and whole."""
+    """The files that hold volumes by the table of a release, and the table; none unless all are there and whole."""
     try:
         table = pq.read_table(folder / TABLE, columns=["path", "shard", "n_bytes"])
         packaging = (table.schema.metadata or {}).get(b"packaging", b"files").decode()
@@ -77,7 +74,7 @@ def _torrent(folder: Path) -> str:
 
 
 def _edited(folder: Path) -> list[str]:
-    """Files beside the volumes that are not what the checksums tell; Snakemake removes the checksums before it makes them again."""
+    """Files beside the volumes that are not what the checksums tell, which Snakemake removes before it makes them."""
     checksums = folder / CHECKSUMS
     if not checksums.is_file():
         return []

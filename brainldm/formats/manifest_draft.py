@@ -121,7 +121,7 @@ def write_manifest(out: Path, settled: Settled, record: dict[str, Any]) -> dict[
 
 def is_own(out: Path, record: Path) -> bool:
     """Return True if `write_manifest` wrote the manifest, which nobody has changed since: its record has its checksum."""
-    if out.is_symlink() or record.is_symlink() or not out.is_file() or not record.is_file():
+    if not all(os.path.isfile(path) and not os.path.islink(path) for path in (out, record)):
         return False
     try:
         made = read_json(record)
@@ -133,7 +133,7 @@ def is_own(out: Path, record: Path) -> bool:
 def is_empty(out: Path) -> bool:
     """Return True for the manifest without rows that `brainldm init` writes."""
     header = "\t".join((*COLUMNS, *OPTIONAL)) + "\n"
-    return out.is_file() and not out.is_symlink() and out.read_bytes() == header.encode()
+    return os.path.isfile(out) and not os.path.islink(out) and out.read_bytes() == header.encode()
 
 
 def _scan_faults(table: pd.DataFrame) -> list[Fault]:

@@ -12,7 +12,7 @@ import pytest
 from web import serve
 
 from brainldm.commands import fetch_weights
-from brainldm.core.errors import DataError
+from brainldm.core.errors import DataError, OutputError
 from brainldm.formats import transfers
 
 CONTENT = random.Random(0).randbytes(1_000_000)
@@ -122,3 +122,23 @@ def test_the_table_is_sound(capsys) -> None:
         kind, _, value = digest.partition(":")
         assert len(bytes.fromhex(value)) == {"sha256": 32, "md5": 16}[kind]
         assert url.startswith("https://")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_no_link_leads_a_download_elsewhere(made, overwrite, tmp_path) -> None:
+    (tmp_path / "victim").write_bytes(b"the only copy")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/net.h5.part").symlink_to(tmp_path / "victim")
+    with serve(made) as (url, _server):
+        with pytest.raises(OutputError, match=r"net\.h5\.part: it is no regular file"):
+            fetch_weights.main([f"{url}/net.h5"], tmp_path / "here", SHA256, overwrite=overwrite)
+        (tmp_path / "here/net.h5.part").unlink()
+        (tmp_path / "here/net.h5").symlink_to(tmp_path / "victim")
+        if not overwrite:
+            with pytest.raises(OutputError, match=r"net\.h5: it is a link to"):
+                fetch_weights.main([f"{url}/net.h5"], tmp_path / "here", SHA256)
+        else:
+            fetch_weights.main([f"{url}/net.h5"], tmp_path / "here", SHA256, overwrite=True)
+            assert not (tmp_path / "here/net.h5").is_symlink()
+            assert (tmp_path / "here/net.h5").read_bytes() == CONTENT
+    assert (tmp_path / "victim").read_bytes() == b"the only copy"

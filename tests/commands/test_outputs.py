@@ -1,4 +1,4 @@
-"""No verb touches a user's files: it refuses, and with --overwrite replaces its own names alone, whatever lies there or leads elsewhere."""
+"""No verb touches a user's files: it refuses, and with --overwrite replaces its own names alone, wherever links lead."""
 
 import os
 import shutil
@@ -10,11 +10,12 @@ from typer.testing import CliRunner, Result
 from verbs import MINE, VERBS, Verb, _released, command, make_inputs, state
 
 from brainldm.__main__ import application
-from brainldm.core.errors import OutputError
+from brainldm.core.errors import DataError, OutputError
 
 FOLDERS = [name for name, verb in VERBS.items() if not verb.is_file]
 FILES = [name for name, verb in VERBS.items() if verb.is_file]
 IN_THE_WAY = ("equal", "link", "dangling link", "folder of that name")
+USERS = ("notes.txt", ".git/config", "sub-000001/anat/mine.nii.gz", "code/a/b.py", "empty/", "link", "README.md")
 ELSEWHERE = ("different", "hidden", "nested", "empty folder")
 
 
@@ -232,6 +233,24 @@ def test_the_manifest_that_init_leaves_empty_is_filled(inputs: Path, tmp_path: P
     assert (tmp_path / "lab/scans.tsv").read_text().count("\n") == 3
 
 
+@pytest.mark.parametrize("name", [name for name in FOLDERS if VERBS[name].is_run])
+def test_the_folder_one_stands_in_is_a_folder_like_any_other(
+    name: str, inputs: Path, written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(VERBS[name], inputs, Path())
+    assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
+    assert sorted(digests(tmp_path)) == written[name]
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_name_that_no_disk_takes_is_one_error(name: str, inputs: Path, tmp_path: Path) -> None:
+    result = run(VERBS[name], inputs, tmp_path / ("x" * 300 + ".tsv"))
+    assert isinstance(result.exception, DataError), f"{result.output}\n{result.exception!r}"
+    assert "\n" not in str(result.exception)
+    assert state(tmp_path) == {}
+
+
 def test_bundle_pack_names_its_folder(inputs: Path) -> None:
     words = [str(word) for word in VERBS["bundle pack"].words(inputs)]
     result = CliRunner().invoke(application("bundle"), words)
@@ -260,7 +279,7 @@ def test_an_earlier_release_is_replaced(earlier: Path, inputs: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("name", ["notes.txt", ".git/config", "sub-000001/anat/mine.nii.gz", "code/a/b.py", "empty/", "link", "README.md"])
+@pytest.mark.parametrize("name", USERS)
 def test_a_release_with_a_users_files_is_left_as_it_is(earlier: Path, inputs: Path, name: str, overwrite: bool, tmp_path: Path) -> None:
     path = earlier / name
     (tmp_path / "victim").write_bytes(MINE)

@@ -9,6 +9,7 @@ NUMBERS = {"index": "int", "age_years": "float", "ventricles_ml": "float", "tar_
 TEXTS = ("sex", "cell", "qc_reason")
 BOOLEANS = ("qc_pass", "in_support")
 WORDS = ("F", "M", "", "it's", 'a "b"', "Zürich", "x\\y", "sub-000001", "%", "null")
+STRANGE = (*string.printable, "\x1b", "\x00", "ѕ", "＝", "\u202e", "\ud800", "٣", " in ", " not ", "'")  # noqa: RUF001
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=")
 
 
@@ -43,9 +44,8 @@ class Conditions:
 
     def draw(self, depth: int = 4) -> tuple[str, str]:
         rng = self.rng
-        kind = (
-            rng.choice(("compare", "in", "null", "chain", "boolean")) if depth == 0 else rng.choice(("and", "or", "not", "compare", "in"))
-        )
+        simple = ("compare", "in", "null", "chain", "boolean")
+        kind = rng.choice(simple if depth == 0 else ("and", "or", "not", "compare", "in"))
         return getattr(self, f"_{kind}")(depth)
 
     def _inside(self, depth: int) -> tuple[str, str]:
@@ -84,7 +84,8 @@ class Conditions:
         return self.rng.choice(((name, f'"{name}"'), (f"-{name}", f'-"{name}"'), (f"({name})", f'"{name}"')))
 
     def _number(self) -> tuple[str, str]:
-        number = self.rng.choice((0, 1, 5, 70, 70.0, 512, 45.5, 1e3, 0.001, self.rng.randint(-9, 99), round(self.rng.uniform(40, 90), 1)))
+        drawn = (self.rng.randint(-9, 99), round(self.rng.uniform(40, 90), 1))
+        number = self.rng.choice((0, 1, 5, 70, 70.0, 512, 45.5, 1e3, 0.001, *drawn))
         return repr(number), f"({number!r})"
 
     def _text(self) -> tuple[str, str]:
@@ -135,7 +136,7 @@ def damaged(text: str, rng: random.Random) -> str:
         elif kind == 1:
             letters[place:place] = letters[place : place + rng.randint(1, 9)]
         else:
-            letters.insert(place, rng.choice([*string.printable, "\x1b", "\x00", "ѕ", "＝", "\u202e", "\ud800", "٣", " in ", " not ", "'"]))  # noqa: RUF001
+            letters.insert(place, rng.choice(STRANGE))
     return "".join(letters)
 
 

@@ -1,4 +1,4 @@
-"""Every verb that writes, as the words of a command line, with small real inputs; and a user's files to put in its way."""
+"""Every verb that writes, as the words of a command line, with small real inputs; and what a folder holds."""
 
 import os
 from collections.abc import Callable
@@ -23,7 +23,7 @@ MINE = b"the only copy"
 
 
 class Verb(NamedTuple):
-    """Words before the output; whether it is a file, and whether a folder may hold other files; names that are not found by a run."""
+    """Words before the output; whether it is a file, or a folder that may hold other files; names, where no run shows them."""
 
     words: Callable[[Path], list[object]]
     option: str | None = "--out"
