@@ -12,7 +12,7 @@ from brainldm.formats.leaks.pieces import Records
 
 CHANCE = 2e-3  # a row is a finding if chance would give less than so many like it, or better ones, in that kind of file
 COARSE = 0.02  # a value that more than this share of people has is no sign of one
-_AT_ONCE = 200_000  # numbers that are compared at once
+_AT_ONCE = 400_000_000  # pairs of a number and a participant that are compared at once
 _MOST_COLUMNS = 6
 _LEVELS = 160  # quarters of a decade of chance, from 1e-40 to 1
 _OTHER_UNITS = {"_years": (1.0, 1 / 12, 1 / 365.25), "_ml": (1.0, 1e-3, 1e3)}  # months and days; mm3 and litres
@@ -60,7 +60,7 @@ class PeopleSearch:
             return
         self._waiting[family, records.scaled].append(records)
         self._n_waiting += records.values.size
-        if self._n_waiting > _AT_ONCE:
+        if self._n_waiting * len(self.participants) > _AT_ONCE:
             self._compare()
 
     def found(self) -> Iterator[tuple[str, Match]]:
@@ -71,6 +71,14 @@ class PeopleSearch:
                 by_chance = self.expected[family][match.subset, : match.level + 1].sum() * len(self.participants)
                 if by_chance < CHANCE:
                     yield family, match
+
+    def merge(self, other: "PeopleSearch") -> None:
+        """Add what another search of the same table compared."""
+        other._compare()
+        for family, expected in other.expected.items():
+            self.expected[family] = self.expected.get(family, 0) + expected
+        for family, matches in other.matches.items():
+            self.matches[family] += matches
 
     def _compare(self) -> None:
         for (family, scaled), waiting in self._waiting.items():
