@@ -9,6 +9,7 @@ import typer
 from brainldm import __version__
 from brainldm.commands import COMMANDS
 from brainldm.core.errors import explained
+from brainldm.core.printable import printable_lines
 from brainldm.core.requeue import requeued
 from brainldm.core.story import OPTIONAL, STORY
 
@@ -61,7 +62,7 @@ def main() -> None:
     except Exception as error:
         if not (told := explained(error, wanted or "")):
             raise
-        sys.exit(f"brainldm: error: {told}")
+        sys.exit(f"brainldm: error: {printable_lines(told)}")
 
 
 if __name__ == "__main__":

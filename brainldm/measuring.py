@@ -45,7 +45,12 @@ class Instruments(NamedTuple):
 
 def load(segmenter_model: Path, age_model: Path, grid: Grid, fabric: Fabric) -> Instruments:
     """Both models; DataError if one cannot be read."""
-    years = fabric.setup_module(age.load(age_model))
+    reads_age = age.load(age_model)
+    if tuple(reads_age.spec["shape"]) != grid.shape:
+        raise DataError(
+            f"{age_model}: this age model reads volumes of {tuple(reads_age.spec['shape'])} voxels, and the grid has {grid.shape}."
+        )
+    years = fabric.setup_module(reads_age)
     years.mark_forward_method("answers")
     return Instruments(ruler.load(segmenter_model, grid, fabric), years, fabric.device)  # type: ignore[arg-type]
 

@@ -7,6 +7,7 @@ COMMANDS: dict[str, str] = {
     "view": "Draw three planes of a scan or of a synthetic row, with labels over it.",
     "status": "Tell what is done, running, failed and missing, with rates and time left.",
     "config": "Check or show a configuration, tell what an edit re-runs, list all settings.",
+    "request_key": "Make the secret key from which the random numbers of the requests come; one that is there is kept.",
     "sample": "Make a few volumes for one age, sex, ventricular and brain volume, with the packaged model or any other.",
     "bundle": "Import the published MONAI bundle's weights; export our models as a MONAI bundle.",
     "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",

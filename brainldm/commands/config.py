@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from brainldm.core.changes import STAGES, differences, sections, touched
 from brainldm.core.config import Config
@@ -13,7 +12,7 @@ from brainldm.core.files import read_json, write_text
 from brainldm.core.project import CONFIG, WORKFLOW
 from brainldm.core.reference import flat, page
 from brainldm.core.story import OPTIONAL, STORY
-from brainldm.formats.settings import read_config
+from brainldm.formats.settings import read_config, read_values
 
 app = typer.Typer()
 File = Annotated[Path, typer.Argument(metavar="FILE", help="configuration, whole")]
@@ -31,7 +30,7 @@ def check(file: File = Path(CONFIG)) -> None:
 def show(file: File = Path(CONFIG)) -> None:
     """The values that will be used, as YAML; a comment tells those that the file leaves to their defaults."""
     used = read_config(file).model_dump(mode="json")
-    given = flat(yaml.safe_load(file.read_text(encoding="utf-8")))
+    given = flat(read_values(file))
     for name, value in flat(used).items():
         own = any(name == key or name.startswith(f"{key}.") for key in given)
         typer.echo(f"{name}: {json.dumps(value)}{'' if own else '   # default'}")
@@ -86,7 +85,7 @@ def schema(out: Out = None) -> None:
 @app.command()
 def reference(out: Out = None) -> None:
     """Every setting with its type, limits, default and the demo's value, in Markdown."""
-    _tell(page(yaml.safe_load((WORKFLOW / CONFIG).read_text(encoding="utf-8"))), out)
+    _tell(page(read_values(WORKFLOW / CONFIG)), out)
 
 
 def _tell(text: str, out: Path | None) -> None:

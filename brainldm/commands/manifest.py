@@ -7,7 +7,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from brainldm.core.files import sha256
+from brainldm.formats.bids_images import EXCLUDED, Choice
+from brainldm.formats.manifest import age_summary, read_manifest
 from brainldm.formats.manifest_draft import Draft, Rules, settle, write_manifest
+from brainldm.formats.oddities import shown
 from brainldm.formats.raw_bids import draft_of_bids
 from brainldm.formats.raw_table import draft_of_table, read_mapping
 
@@ -16,6 +19,10 @@ app = typer.Typer()
 Out = Annotated[Path, typer.Option(help="manifest to write, a .tsv; how it was made goes beside it, as .json")]
 HeldOut = Annotated[float, typer.Option(help="share of the participants held out from every training (split test)", min=0, max=1)]
 Seed = Annotated[int, typer.Option(help="of the draw of who is held out", min=0)]
+Exclude = Annotated[
+    list[str] | None, typer.Option(help="entities whose images are not taken: ce-* unless given, '' for none; repeat for each")
+]
+Prefer = Annotated[list[str] | None, typer.Option(help="entities to prefer among a session's images, such as acq-mprage; repeat for each")]
 Skip = Annotated[bool, typer.Option("--skip-incomplete", help="leave out rows without scan, age or sex, and list them in the .json")]
 
 
@@ -24,15 +31,19 @@ def bids(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="BIDS raw dataset")],
     out: Out,
     sessions: Annotated[Literal["first", "all"], typer.Option(help="of each participant; the first is the first by name")] = "first",
+    exclude: Exclude = None,
+    prefer: Prefer = None,
     held_out: HeldOut = 0.1,
     seed: Seed = 0,
     skip_incomplete: Skip = False,
 ) -> None:
     """Every T1w scan below sub-*/anat/ and sub-*/ses-*/anat/; ages and sexes from participants.tsv, ages from *_sessions.tsv too."""
     people = folder / "participants.tsv"
-    draft = draft_of_bids(folder, sessions == "all")
+    choice = Choice(EXCLUDED if exclude is None else tuple(filter(None, exclude)), tuple(prefer or ()))
+    draft = draft_of_bids(folder, sessions == "all", choice)
     rules = Rules(held_out, seed, skip_incomplete)
-    _write(out, draft, rules, {"kind": "bids", "path": folder, "table_sha256": sha256(people)}, {"sessions": sessions})
+    options = {"sessions": sessions, "exclude": list(choice.excluded), "prefer": list(choice.preferred)}
+    _write(out, draft, rules, {"kind": "bids", "path": folder, "table_sha256": sha256(people)}, options)
 
 
 @app.command()
@@ -57,8 +68,11 @@ def _write(out: Path, draft: Draft, rules: Rules, source: dict[str, Any], option
     settled = settle(draft, rules, source["path"])
     made_from = {"source": source | {"path": str(source["path"])}, "options": options | rules._asdict()}
     splits = write_manifest(out, settled, made_from | {"passed_over": draft.passed_over})["splits"]
+    if settled.oddities:
+        typer.echo(f"{source['path']}: what is odd\n{shown(settled.oddities)}")
     counts = ", ".join(f"{split}: {count['scans']} scans of {count['participants']}" for split, count in splits.items())
-    logging.info("%s: %s participants; %s left out", out, counts, len(settled.left_out))
+    logging.info("%s: %s participants; %s of %s rows left out", out, counts, len(settled.left_out), len(draft.table))
+    logging.info("%s", age_summary(read_manifest(out)))
     for split, count in splits.items():
         if not count["scans"]:
             logging.warning("%s: no scan is in the split %s: choose another --held-out or --seed", out, split)

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from brainldm.core.errors import DataError
+from brainldm.core.regular_file import open_regular, read_regular
+
+MOST_JSON_BYTES = 2**28  # a shard's manifest of 100,000 rows has a quarter of them
 
 
 @contextmanager
@@ -78,22 +81,19 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or damaged one is a DataError."""
+    """Return what a JSON file holds; DataError for one that is missing, damaged, no regular file or larger than MOST_JSON_BYTES."""
+    if not path.exists():
+        raise DataError(f"{path}: expected a JSON file, found nothing")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: expected a JSON file, found nothing") from None
-    except ValueError as error:
+        return json.loads(read_regular(path, MOST_JSON_BYTES).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected JSON, found text that does not parse ({error})") from None
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in blocks of 1 MiB; DataError if there is none."""
+    """Hexadecimal SHA-256 of a file, read in blocks of 1 MiB; DataError if there is none, or it is no regular file."""
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise DataError(f"{path}: expected a file, found none that can be read ({error.strerror})") from None
+    with open_regular(path) as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()

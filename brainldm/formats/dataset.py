@@ -8,8 +8,8 @@ import pandas as pd
 
 from brainldm.core.covariates import NAMES
 from brainldm.core.errors import DataError
-from brainldm.core.files import read_json
 from brainldm.formats.places import read_part
+from brainldm.formats.provenance import read as read_provenance
 from brainldm.formats.released import locate, open_release
 from brainldm.formats.shard_set import join, provenance
 from brainldm.formats.shards import Row, read_member
@@ -28,8 +28,11 @@ class Dataset(NamedTuple):
     name: Callable[[int], str]  # where it lies
 
     def machine(self, shard: str) -> dict[str, Any]:
-        """Device, precision and versions that made a shard."""
-        return next(machine for machine in self.provenance["made_on"] if shard in machine["shards"])
+        """Device, precision and versions that made a shard; DataError where the provenance does not tell."""
+        found = [machine for machine in self.provenance["made_on"] if shard in machine["shards"]]
+        if not found:
+            raise DataError(f"provenance.json: expected the machine that made shard {shard}, found none that did.")
+        return dict(found[0])
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -50,7 +53,7 @@ def _release(folder: Path) -> Dataset:
         name, start = locate(rows[index])
         return read_part(str(folder), name, start, None if pd.isna(rows[index]["tar_offset"]) else rows[index]["n_bytes"])
 
-    return Dataset(table, read_json(folder / "provenance.json"), read, lambda index: str(folder / locate(rows[index])[0]))
+    return Dataset(table, read_provenance(folder / "provenance.json"), read, lambda index: str(folder / locate(rows[index])[0]))
 
 
 def _results(folder: Path, paths: list[Path]) -> Dataset:

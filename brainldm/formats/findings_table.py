@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from brainldm.core.findings import Finding, size
+from brainldm.core.printable import printable, printable_lines
 
 COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -16,12 +18,15 @@ def show(findings: Iterable[Finding], console: Console) -> None:
     listed = list(findings)
     table = Table("check", "found", "verdict")
     for finding in listed:
-        table.add_row(finding.check, finding.found, f"[{COLOURS[finding.verdict]}]{finding.verdict}[/]")
+        table.add_row(
+            escape(printable(finding.check)), escape(printable(finding.found)), f"[{COLOURS[finding.verdict]}]{finding.verdict}[/]"
+        )
     console.print(table)
     for finding in listed:
         if finding.verdict != "ok":
-            console.print(f"\n{finding.verdict}: {finding.check}", style=COLOURS[finding.verdict], soft_wrap=True, markup=False)
-            console.print(f"  cause:  {finding.cause}\n  remedy: {finding.remedy}", soft_wrap=True, markup=False, highlight=False)
+            console.print(f"\n{finding.verdict}: {printable(finding.check)}", style=COLOURS[finding.verdict], soft_wrap=True, markup=False)
+            told = printable_lines(f"  cause:  {finding.cause}\n  remedy: {finding.remedy}")
+            console.print(told, soft_wrap=True, markup=False, highlight=False)
 
 
 def show_plan(told: dict[str, Any], console: Console) -> None:

@@ -15,6 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from brainldm.core.errors import ScanError
 from brainldm.formats.nifti import DAMAGE, check_size, inflate
+from brainldm.formats.pointers import link_remedy, pointer_remedy
 
 GZIP_MAGIC = b"\x1f\x8b"
 KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}  # by the size of the header, a NIfTI file's first four bytes
@@ -60,7 +61,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise ScanError(f"{path}: expected a scan, found no file") from None
+        raise ScanError(f"{path}: expected a scan, found no file{link_remedy(path)}") from None
     except OSError as error:
         raise ScanError(f"{path}: expected a scan, found a file that cannot be read ({error.strerror})") from None
 
@@ -79,6 +80,8 @@ def _decode(path: Path, content: bytes) -> Image:
     orders = (int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big"))
     nifti = next((KINDS[size] for size in orders if size in KINDS), None)
     kind: type[Image] | None = nib.MGHImage if content.startswith(MGH_VERSION) else nifti
+    if remedy := pointer_remedy(content):
+        raise ScanError(f"{path} holds a pointer of git-annex or git-lfs in place of its content. {remedy}.")
     if kind is None:
         raise ScanError(f"{path}: expected a NIfTI or MGH image, found {len(content)} bytes that begin with {content[:16]!r}")
     if kind is nib.MGHImage and content[MGH_GOOD_RAS] == bytes(2):  # nibabel would make an orientation up

@@ -11,6 +11,7 @@ import torch
 from brainldm import __version__
 from brainldm.core.errors import DataError
 from brainldm.core.files import atomic_folder, read_json, sha256, write_json
+from brainldm.core.regular_file import file_inside
 from brainldm.models import checkpoint
 
 PACKAGED = Path(__file__).parents[1] / "pretrained"
@@ -36,10 +37,10 @@ class Model(NamedTuple):
 
 def find(folder: Path) -> Model:
     """A model's files in a folder laid out as results/: the packaged one, an imported bundle, a run; DataError if one is missing."""
-    files = [folder / f"train_{name}/model.safetensors" for name in NETWORKS]
-    if missing := [path for path in [*files, folder / SECTION] if not path.is_file()]:
-        raise DataError(f"{folder}: expected a model laid out as results/, found no {missing[0].relative_to(folder)}")
-    return Model(files[0], files[1], folder / SECTION)
+    names = [*(f"train_{name}/model.safetensors" for name in NETWORKS), SECTION]
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise DataError(f"{folder}: expected a model laid out as results/, found no {missing[0]}")
+    return Model(*(file_inside(folder, name) for name in names))
 
 
 def pack(results: Path, out: Path, told: dict[str, str]) -> None:
