@@ -29,7 +29,12 @@ def made(tmp_path_factory) -> Path:
     for shard in SHARDS:
         names = ("--section", "--request", "--shard", "--measure", "--out")
         subprocess.run(command("pack", zip(names, pack_args(results, shard), strict=True)), check=True)
-    options = [("--section", "release.json"), ("--report", "report.json"), ("--covariates", "covariates.tsv")]
+    options = [
+        ("--section", "release.json"),
+        ("--report", "report.json"),
+        ("--covariates", "covariates.tsv"),
+        ("--page", "report-public.html"),
+    ]
     options += [("--pack", f"pack/{shard}.json") for shard in SHARDS] + [("--out", "release/checksums.sha256")]
     subprocess.run(command("release", [(name, results / path) for name, path in options]), check=True)
     return results
@@ -139,7 +144,12 @@ def test_made_again_it_is_the_same_and_holds_nothing_stale(made: Path, results: 
 
 
 def test_a_release_that_is_killed_while_it_is_made_is_the_same_when_made_again(made: Path, results: Path) -> None:
-    options = [("--section", "release.json"), ("--report", "report.json"), ("--covariates", "covariates.tsv")]
+    options = [
+        ("--section", "release.json"),
+        ("--report", "report.json"),
+        ("--covariates", "covariates.tsv"),
+        ("--page", "report-public.html"),
+    ]
     options += [("--pack", f"pack/{shard}.json") for shard in SHARDS] + [("--out", "release/checksums.sha256")]
     words = command("release", [(name, results / path) for name, path in options])
     with subprocess.Popen(held_command(words, results.parent / "hold", "*release")) as process:

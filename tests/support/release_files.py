@@ -10,6 +10,7 @@ import yaml
 
 from brainldm.core.config import parse, section_json
 from brainldm.core.rows import participant_id, shard_rows
+from brainldm.formats import html
 from brainldm.formats.nifti import encode_volume, quantise, voxel_sha256
 from brainldm.formats.shards import commit, open_journal, pack
 from brainldm.stages import pack as pack_stage
@@ -78,6 +79,9 @@ def make_results(results: Path, shards=SHARDS, **release) -> Path:
         (results / f"{stage}.json").write_text(section_json(config, stage))
     (results / "report.json").write_text(json.dumps(REPORT))
     (results / "protocol.yaml").write_text("protocol: 1\n")
+    (results / "report-public.html").write_text(
+        html.page("A report", "Ten volumes.", [html.section("Sound?", "<p>yes</p>")], kind="public")
+    )
     training = pd.DataFrame({"participant_id": ["ukb-1000012", "ukb-1000027"], "sex": ["F", "M"], "age_years": [61.3, 55.2]})
     training.assign(ventricles_ml=[30.2361, 22.5], brain_ml=[1598.7513, 1490.1]).to_csv(results / "covariates.tsv", sep="\t", index=False)
     return results
@@ -101,7 +105,8 @@ def release(results: Path, shards=SHARDS, sample: bool = False) -> Path:
     packs = [results / "pack" / f"{shard}.json" for shard in shards]
     beside = results / "release-sample" / "checksums.sha256" if sample else None
     out = results / "release" / "checksums.sha256"
-    release_stage.main(results / "release.json", packs, results / "report.json", results / "covariates.tsv", out, sample=beside)
+    inputs = (results / "release.json", packs, results / "report.json", results / "covariates.tsv", out)
+    release_stage.main(*inputs, sample=beside, page=results / "report-public.html")
     return results / "release"
 
 
