@@ -56,7 +56,7 @@ def test_every_path_of_the_configuration_reaches_its_stage_as_it_is(tmp_path: Pa
         train_segmenter={"label_maps": named["labels.tsv"]},
         segmenter=named["segmenter.h5"],
         train_autoencoder={"perceptual": "squeeze", "perceptual_weights": named["features"]},
-        request={"design": "table", "table": named["table.csv"]},
+        request={"design": "table", "table": named["table.csv"], "key": f"in/request.key {HOSTILE}"},
         evaluate={"reference": named["reference.npz"]},
     )
     done = snakemake(folder, config, "--dry-run", "--printshellcmds", "--forceall", "--workflow-profile", "none", "all")
@@ -64,7 +64,7 @@ def test_every_path_of_the_configuration_reaches_its_stage_as_it_is(tmp_path: Pa
     blocks = re.split(r"^\[[^\n]*\]$", done.stdout + done.stderr, flags=re.M)
     commands = [block.partition("Shell command: ")[2] for block in blocks]
     said = [spoken(folder, command.rsplit(" 2>&1 | tee ", 1)[0]) for command in commands if " brainldm " in command]
-    assert {words[0] for words in said} == set(STORY) - {"cohort"}  # the scans are the lab's own
+    assert {words[0] for words in said} == set(STORY) - {"cohort"} | {"request_key"}  # the scans are the lab's own
     found = {word for words in said for word in words}
     reference = named.pop("reference.npz")
     assert set(named.values()) <= found

@@ -19,13 +19,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy import special, stats
 
-from brainldm.core.covariates import SEX_CODES, Ranges
+from brainldm.core.covariates import NAMES, SEX_CODES, Ranges
 from brainldm.core.errors import DataError
 from brainldm.core.files import read_json
 from brainldm.core.private_sums import private_sums
-from brainldm.core.requests import Continuous, CovariateModel
+from brainldm.core.requests import CovariateModel
 
-CONTINUOUS: tuple[Continuous, ...] = ("age_years", "ventricles_ml", "brain_ml")
+CONTINUOUS = NAMES[1:]
 LOGARITHMIC = ("ventricles_ml",)
 FEWEST = 5  # training participants
 FEWEST_OF_A_SEX = 20  # below, both sexes share their distributions
@@ -185,7 +185,7 @@ def fit(covariates: np.ndarray, options: CovariateModel, name: str) -> Copula:
             f"{name}: {len(covariates)} training participants with standard deviations {spread} carry no model of the covariates. "
             f"Age and both volumes must vary, each in its own way, over at least {FEWEST} participants: add scans of others."
         )
-    low, high = _bounds(covariates, options.bounds, name)
+    low, high = _bounds(covariates, options.bounds.given(), name)
     unit = np.stack([to_unit(key, covariates[:, 1 + k], low, high).clip(0, 1) for k, key in enumerate(CONTINUOUS)], axis=1)
     budget = options.epsilon and options.epsilon / 2  # half for the distributions, half for their correlation
     count, first, second = _moments(covariates[:, 0], unit, budget)
@@ -204,9 +204,7 @@ def fit(covariates: np.ndarray, options: CovariateModel, name: str) -> Copula:
     return model.model_copy(update={"correlation": _correlation(model.scores(covariates), budget)})
 
 
-def _bounds(
-    covariates: np.ndarray, given: Mapping[Continuous, tuple[float, float] | None], table: str
-) -> tuple[dict[str, float], dict[str, float]]:
+def _bounds(covariates: np.ndarray, given: Mapping[str, tuple[float, float]], table: str) -> tuple[dict[str, float], dict[str, float]]:
     """Return the low and high bound of each covariate: as given, or outside the inner percentiles and rounded outward."""
     low: dict[str, float] = {}
     high: dict[str, float] = {}

@@ -49,6 +49,7 @@ class Evaluate(Section):
     copy_rate_limit: float = Field(
         0.05, gt=0.01, lt=1, description="copy rate, false alarms included, that the audit must exclude with 95 % confidence"
     )
+    attacked_scans: int = Field(1000, gt=0, description="training scans and held-out scans at most that membership-inference attacks score")
 
 
 class Utility(Section):

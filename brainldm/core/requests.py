@@ -18,9 +18,6 @@ def _bands(given: int | tuple[float, ...]) -> int | tuple[float, ...]:
 Bands = Annotated[int | tuple[float, ...], AfterValidator(_bands)]
 
 
-Continuous = Literal["age_years", "ventricles_ml", "brain_ml"]
-
-
 class Values(Section):
     """Lists of values of the covariates."""
 
@@ -34,23 +31,36 @@ class Values(Section):
         return {name: values for name in NAMES if (values := getattr(self, name))}
 
 
+class PublicBounds(Section):
+    """Low and high bound of covariates, where they are public knowledge, such as a study's ages of inclusion."""
+
+    age_years: tuple[float, float] | None = None
+    ventricles_ml: tuple[float, float] | None = None
+    brain_ml: tuple[float, float] | None = None
+
+    def given(self) -> dict[str, tuple[float, float]]:
+        """Return the bounds that are given, by covariate."""
+        return {name: found for name in NAMES[1:] if (found := getattr(self, name))}
+
+    @model_validator(mode="after")
+    def _checked(self) -> "PublicBounds":
+        for name, (low, high) in self.given().items():
+            if not 0 < low < high < float("inf"):
+                raise ValueError(f"covariate_model.bounds.{name}: needs a low bound above 0 and a high bound above it")
+        return self
+
+
 class CovariateModel(Section):
     """The smooth model of the training covariates, from which requests are drawn (core.copula)."""
 
-    bounds: dict[Continuous, tuple[float, float] | None] = Field(
-        {}, description="public bounds, such as a study's ages of inclusion; null or none: from the data, rounded outward"
-    )
+    bounds: PublicBounds = Field(PublicBounds(), description="public bounds, in years and mL; null: from the data, rounded outward")
     epsilon: float | None = Field(
         None, gt=0, description="budget of differential privacy; needs `bounds` of all three covariates. null: no noise"
     )
 
     @model_validator(mode="after")
     def _checked(self) -> "CovariateModel":
-        public = {name: found for name, found in self.bounds.items() if found}
-        for name, (low, high) in public.items():
-            if not 0 < low < high < float("inf"):
-                raise ValueError(f"covariate_model.bounds.{name}: needs a low bound above 0 and a high bound above it")
-        if self.epsilon is not None and len(public) < 3:
+        if self.epsilon is not None and len(self.bounds.given()) < 3:
             raise ValueError("covariate_model.epsilon needs covariate_model.bounds of all covariates: bounds from the data are not private")
         return self
 

@@ -16,7 +16,7 @@ from brainldm.formats.shard_set import ShardSet
 from brainldm.formats.tables import read_parquet, read_rows, read_tsv, write_tsv
 from brainldm.formats.volumes import VolumeSet
 
-REQUESTED = ("index", "participant_id", "seed", "age_years", "sex", "ventricles_ml", "brain_ml", "in_support")
+REQUESTED = ("index", "participant_id", "seed", "age_years", "sex", "ventricles_ml", "brain_ml", "in_support", "cell")
 MEASURED = ("index", "ventricles_ml", "brain_ml", "icv_ml", "age_predicted_years", "qc_pass", "qc_reason")
 REGIONS = {ICV, *NAMES.values()}
 EMBEDDED = "the embedded demo population (deformed copies of the MNI152 template, no scans of people)"

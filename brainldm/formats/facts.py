@@ -15,7 +15,16 @@ DESCRIBED = tuple(column for column in (*REQUESTED, *DRAWN, *MEASURED) if column
 PAPER = "https://doi.org/10.1007/978-3-031-18576-2_12"
 SYNTHETIC = "SYNTHETIC: drawn from a latent diffusion model; nobody was scanned"
 NOT_CLINICAL = "For research on methods. Not for clinical use: no volume shows a person, and none may inform the care of one."
-_AUDIT = ("audit", "copy", "copies", "planted", "nearest", "released_despite")  # how keys of report.json begin that tell of copies
+_AUDIT = (
+    "audit",
+    "copy",
+    "copies",
+    "planted",
+    "nearest",
+    "membership",
+    "table_audit",
+    "released_despite",
+)  # how keys of the privacy audits begin
 
 
 @dataclass(frozen=True)

@@ -38,15 +38,16 @@ FIGURES = {  # of report.json, each with its _n and _ci; some also end in _real 
 }
 FACTS = {  # single entries of report.json: settings, counts and words
     *("population", "resolution", "n_synthetic", "kept_failed", "fid_features", "fid_draws", "ms_ssim_weights", "g4r_ssim_weights"),
-    *("fid_reference_n_real", "nearest_train_ratio_n_held_out", "audit", "audit_limit", "released_despite_audit", "paper"),
+    *("fid_reference_n_real", "nearest_train_ratio_n_held_out", "audit", "audit_limit", "released_despite_audit", "paper", "table_audit"),
     *(f"membership_{target}{end}" for target in _TARGETS for end in ("", "_attacks", "_n_others", "_control_auc")),
 }
-TABLES = ("deciles", "support", "rejected", "coverage", "anatomy", "membership")  # of report.json's `tables`
 PRIVATE = {  # what report.json holds besides, and why it stays private
     "copies_as_planted_score": "a median: one training scan's own value",
     "audit_thresholds": "nobody who reads the page needs them; the protocol says them",
     "tables.ladders": "the page shows the ladders themselves",
 }
+WHOLE_TABLES = ("deciles", "support", "rejected", "table_attacks", "table_rates")  # of report.json's `tables`
+TABLES = (*WHOLE_TABLES, "coverage", "anatomy", "membership")  # the last three only where they tell of enough people
 VOLUMES = {"synthetic", "worst"}  # of images.npz, and all ladders; `real`, `near_train` and which rows resemble those stay private
 SHOWN = {"synthetic", "worst", "worst_reason"}  # of shown.json, and all ladders; `held_out_ages` are single persons' values
 LADDERS = ("ladder_", "beyond_")  # begin the names of ladders: synthetic volumes at round requested values
@@ -100,7 +101,7 @@ def base_of(key: str) -> str:
 
 def tables(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tables that may be published: counts of training scans in coarse steps, no region measured on too few."""
-    public: dict[str, Any] = {name: rounded(found[name]) for name in ("deciles", "support", "rejected") if name in found}
+    public: dict[str, Any] = {name: rounded(found[name]) for name in WHOLE_TABLES if name in found}
     if "coverage" in found:
         public["coverage"] = [rounded({**cell, "n_train": spoken(cell["n_train"])}) for cell in found["coverage"]]
     attacks = [row for target in found.get("membership", {}).values() for row in target.values()]

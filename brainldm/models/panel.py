@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from brainldm.core.covariates import NAMES, Ranges
 from brainldm.core.files import sha256
 from brainldm.core.grid import Grid
 from brainldm.core.labels import columns_mm3
-from brainldm.models import age, autoencoder, diffusion, fast, medicalnet, ruler
+from brainldm.models import age, autoencoder, diffusion, fast, medicalnet, membership, ruler
 from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.ruler import Ruler, volumes_ml
 from brainldm.models.sampling import sample_latents
@@ -91,6 +92,35 @@ class Panel:
     def decode(self, mu: np.ndarray) -> np.ndarray:
         """Latent means [N,C,i,j,k] to images [N,1,I,J,K] in [0, 1], float32."""
         return _numpy(self.autoencoder.decode(torch.from_numpy(mu).float().to(self.device)).clamp(0, 1).float())
+
+    @torch.inference_mode()
+    def denoising_scores(self, read: Read, covariates: np.ndarray, memorised: range, seed: int) -> Arrays:
+        """Return membership scores [N] of latent means [N,C,i,j,k] under covariates [N,4]: `network` by the diffusion model's loss.
+
+        `memoriser` by that of a perfect fit of the latents at `memorised`, the positive control; left out where there are none.
+        """
+        network = self.denoiser()
+        conditions = torch.from_numpy(network.ranges.scale(covariates)).to(self.device)
+        fitted: dict[str, membership.Denoiser] = {}
+        if len(memorised):
+            fitted["memoriser"] = membership.memoriser(self._modelled(network, read, conditions, memorised), network.schedule)
+        found: dict[str, list[np.ndarray]] = {name: [] for name in ("network", *fitted)}
+        for start in track(range(0, len(covariates), self.batch_size), "denoising losses"):
+            part = range(start, min(start + self.batch_size, len(covariates)))
+            latents = self._modelled(network, read, conditions, part)
+            denoisers: dict[str, membership.Denoiser] = {
+                "network": partial(network.epsilon, conditions=conditions[part.start : part.stop]),
+                **fitted,
+            }
+            for name, denoiser in denoisers.items():
+                found[name].append(membership.denoising_scores(denoiser, latents, network.schedule, seed))
+            _trim()
+        return {name: np.concatenate(scores) for name, scores in found.items()}
+
+    def _modelled(self, network: diffusion.Diffusion, read: Read, conditions: torch.Tensor, part: range) -> torch.Tensor:
+        """Return the latents [N,C,i,j,k] of a part, as the network models them."""
+        mu = torch.from_numpy(read(part)).float().to(self.device)
+        return network.from_latents(mu, conditions[part.start : part.stop])
 
     def ladders(self, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> dict[str, Arrays]:
         """`ladder_NAME` within the range of training covariates [N,4], `beyond_NAME` outside it: brains of which one covariate moves.

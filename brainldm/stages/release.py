@@ -38,7 +38,7 @@ def main(
     """A dataset is built beside its place and swapped in; what an earlier run left there goes."""
     given, packs, figures = read_section(section, "release"), sorted(pack, key=lambda path: path.stem), read_json(report)
     own = given.own(Release)
-    figures = publishable_figures(pass_audit(figures, report, own.despite_audit))
+    figures = publishable_figures(pass_audit(figures, report, own.despite_audit, own.packaging))
     public = read_public_page(page) if page else None
     if not (protocol := report.with_name(package.PROTOCOL)).is_file():
         raise DataError(f"{protocol}: expected the protocol beside its report, found none; evaluate again")

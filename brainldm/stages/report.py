@@ -11,7 +11,7 @@ from brainldm.core.config import read_section
 from brainldm.core.errors import DataError
 from brainldm.core.files import write_text
 from brainldm.core.grid import Grid
-from brainldm.formats import chapters, evaluation, html, resources, scan_sheet, scores, viewer
+from brainldm.formats import chapters, evaluation, html, membership, resources, scan_sheet, scores, table_audit, viewer
 from brainldm.formats.publishable import publishable
 
 LADDERS = (
@@ -96,6 +96,8 @@ def evaluated(found: evaluation.Evaluation, grid: Grid, seed: int) -> list[str]:
         scores.anatomy(found.report),
         scores.coverage(found.report),
         scores.copies(found, grid),
+        membership.chapter(found.report),
+        table_audit.chapter(found.report),
         chapters.failures(found, grid),
     ]
 

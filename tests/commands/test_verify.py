@@ -14,6 +14,7 @@ from brainldm.commands import verify
 from brainldm.core.config import Given
 from brainldm.core.errors import DataError
 from brainldm.core.files import write_json
+from brainldm.core.gate import audits
 from brainldm.core.rows import participant_id, shard_rows
 from brainldm.formats.dataset import open_dataset
 from brainldm.formats.nifti import encode_volume, quantise, read_volume, write_bytes
@@ -43,7 +44,7 @@ def results(tmp_path_factory) -> Path:
     for shard in SHARDS:
         inputs = (folder / f"{stage}/{shard}.{end}" for stage, end in STAGES)
         pack.main(sections["pack"], *inputs, folder / f"pack/{shard}.json")
-    write_json(folder / "report.json", {"audit": "no copies found"})
+    write_json(folder / "report.json", audits("files"))
     (folder / "protocol.yaml").write_text("protocol: 1\n")
     training = {"participant_id": ["someone"], "sex": ["F"], "age_years": [50.1], "ventricles_ml": [20.2], "brain_ml": [1400.3]}
     write_tsv(folder / "covariates.tsv", pd.DataFrame(training))

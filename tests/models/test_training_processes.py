@@ -8,14 +8,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from held import held_command
 from safetensors.torch import load_file
 
+from brainldm.core import copula
+from brainldm.core.covariates import covariate_array
 from brainldm.core.files import write_json
-from brainldm.formats.tables import write_tsv
+from brainldm.core.requests import CovariateModel
+from brainldm.formats.tables import read_tsv, write_tsv
 from brainldm.models import diffusion, latents
 from brainldm.models.training import REQUEUE
 
@@ -53,10 +57,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         latents.write_file(latents.file_of(folder / "latents.json", place), mu[part], sigma, names[part], "test")
     latents.write_manifest(folder / "latents.json", [names[:8], names[8:]])
     table = pd.DataFrame({"participant_id": names, "split": "train", "age_years": ages, "sex": ["F", "M"] * (N // 2), "volume": "none"})
-    write_tsv(folder / "covariates.tsv", table.assign(ventricles_ml=range(20, 20 + N), brain_ml=range(1400, 1400 - N, -1)))
+    write_tsv(folder / "covariates.tsv", table.assign(ventricles_ml=range(20, 20 + N), brain_ml=1400 + 7 * np.arange(N) % 11))
     grid = {"shape": [16, 24, 16], "spacing_mm": 10.0, "center_mm": [0, -17, 7]}
     write_json(folder / "section.json", {"stage": "train_diffusion", "seed": 1, "precision": "32-true", "grid": grid, "section": OPTIONS})
-    files = {"section": "section.json", "covariates": "covariates.tsv", "latents": "latents.json"}
+    model = copula.fit(covariate_array(read_tsv(folder / "covariates.tsv")), CovariateModel(), "covariates.tsv")
+    write_json(folder / "model.json", model.model_dump(mode="json"))
+    files = {"section": "section.json", "covariates": "covariates.tsv", "covariate-model": "model.json", "latents": "latents.json"}
     return ["train_diffusion", *(f"--{name}={folder / file}" for name, file in files.items()), "--device=cpu"]
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 from brainldm.core.config import parse, section_json
+from brainldm.core.gate import audits
 from brainldm.core.rows import participant_id, shard_rows
 from brainldm.formats import html
 from brainldm.formats.nifti import encode_volume, quantise, voxel_sha256
@@ -31,7 +32,7 @@ CELL = {
 }
 REPORT = {
     "n_synthetic": 10,
-    "audit": "no copies found",
+    **audits("latents"),
     "ventricles_r": 0.98123,
     "ventricles_r_ci": [0.97, 0.99],
     "window": "7, two scales",

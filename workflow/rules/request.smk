@@ -11,7 +11,7 @@ if REQUEST_KEY != DEMO:
         conda:
             "../../envs/brainldm.yaml"
         shell:
-            "brainldm request_key --out {output.key:q} 2>&1 | tee {log:q}"
+            "OMP_NUM_THREADS=1 brainldm request_key --out {output.key:q} 2>&1 | tee {log:q}"
 
 
 rule request:
