@@ -35,7 +35,7 @@ REPORT = {
     **audits("latents"),
     "ventricles_r": 0.98123,
     "ventricles_r_ci": [0.97, 0.99],
-    "window": "7, two scales",
+    "fid_features": "7, two scales",
     "nearest_train_ratio": 0.9,
     "tables": {"coverage": [{**CELL, "n": 10}, {**CELL, "n": 0}]},
 }
