@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "get": "Get part of a release, from a folder or over HTTP, by a condition on its table.",
     "score": "Score somebody else's volumes, a folder and a table, with our protocol.",
     "verify": "Verify a release: files, hashes, table, headers; with the weights, make random rows of it again.",
+    "leak_check": "Search a folder that will be published for ids, covariates, keys and paths of the training scans.",
     "plan": "Measure for half a minute; then tell hours, disk and jobs of the run that a configuration asks for.",
     "doctor": "Check a configuration, its scans, weights and hardware before days are spent.",
 }

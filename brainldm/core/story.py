@@ -59,5 +59,7 @@ STORY: dict[str, Stage] = {
         "Write the HTML report, a private page and a public one.",
         ("preprocess", "evaluate", "train_autoencoder", "train_diffusion", "train_age", "train_segmenter"),
     ),
-    "release": Stage("Package shards, table, public report, checksums and torrent.", ("covariates", "pack", "evaluate", "report")),
+    "release": Stage(
+        "Package shards, table, public report, checksums and torrent.", ("covariates", "covariate_model", "pack", "evaluate", "report")
+    ),
 }

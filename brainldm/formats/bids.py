@@ -16,6 +16,7 @@ from brainldm.formats.facts import SYNTHETIC, Facts
 BIDS_VERSION = "1.10.1"
 IGNORED = ".bidsignore"
 NOT_BIDS = """\
+covariate_model.json
 covariates.parquet
 provenance.json
 protocol.yaml

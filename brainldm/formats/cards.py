@@ -36,6 +36,7 @@ Models" (2022).
 - `covariates.parquet`: the same with seeds, shards, hashes and a small picture of each; units stand in the fields' metadata.
 - `provenance.json`: what made the volumes: settings, hashes of the weights, devices and versions. With the weights, `brainldm verify`
   makes rows again.
+- `covariate_model.json`: the smooth model of the training covariates that requests were drawn from; it singles nobody out.
 - `protocol.yaml`: how the figures below were computed, in full: `brainldm score --protocol protocol.yaml` scores other volumes alike.
 {_PAGE if has_page else ""}- `checksums.sha256`: check with `sha256sum -c checksums.sha256`, or everything with `brainldm verify`.
 - `{facts.name}.torrent`: to share the dataset, from a folder called `{facts.name}`.
@@ -86,6 +87,9 @@ Requested sex: {sexes}. Rows whose request lies outside what the training scans 
 | column | unit | least | median | most | meaning |
 |---|---|---|---|---|---|
 {ranges}
+
+## How its covariates were drawn
+{facts.requests}
 
 ## How it was made
 brainldm {facts.version}; the settings stand in `provenance.json`, the seed of every row in `covariates.parquet`.

@@ -8,14 +8,16 @@ import typer
 import yaml
 
 from brainldm import __version__
+from brainldm.core import copula
 from brainldm.core.config import read_section
 from brainldm.core.errors import DataError
 from brainldm.core.files import atomic_folder, read_json, sha256, write_json, write_text
 from brainldm.core.gate import pass_audit
 from brainldm.core.publication import Release
-from brainldm.formats import bids, cards, citation, html, leaks, package
+from brainldm.formats import bids, cards, citation, html, package
 from brainldm.formats.croissant import croissant
 from brainldm.formats.facts import DESCRIBED, Facts
+from brainldm.formats.leaks.check import check as check_leaks
 from brainldm.formats.packs import read_pack
 from brainldm.formats.publishable import figures as publishable_figures
 from brainldm.formats.shard_set import check_origin, provenance
@@ -29,10 +31,13 @@ def main(
     pack: Annotated[list[Path], typer.Option(help="manifest of a packed shard; repeat for every shard")],
     report: Annotated[Path, typer.Option(help="report of the evaluation, with its protocol beside it")],
     covariates: Annotated[Path, typer.Option(help="covariates of the training scans; nothing of them may be in the release")],
+    covariate_model: Annotated[Path, typer.Option(help="model that requests were drawn from; it is published")],
     out: Annotated[Path, typer.Option(help="checksums to write; the folder they lie in becomes the dataset")],
     latents: Annotated[list[Path] | None, typer.Option(help="latents of a shard, for a release of latents; repeat for every shard")] = None,
     autoencoder: Annotated[Path | None, typer.Option(help="what decodes the latents")] = None,
     sample: Annotated[Path | None, typer.Option(help="checksums of the sample release")] = None,
+    key: Annotated[list[Path] | None, typer.Option(help="secret key of the requests; it may not be in the release")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="manifest of the raw scans; none of its paths may be in the release")] = None,
     page: Annotated[Path | None, typer.Option(help="public page of the report, which the release carries")] = None,
 ) -> None:
     """A dataset is built beside its place and swapped in; what an earlier run left there goes."""
@@ -40,6 +45,7 @@ def main(
     own = given.own(Release)
     figures = publishable_figures(pass_audit(figures, report, own.despite_audit, own.packaging))
     public = read_public_page(page) if page else None
+    model = copula.read(covariate_model)
     if not (protocol := report.with_name(package.PROTOCOL)).is_file():
         raise DataError(f"{protocol}: expected the protocol beside its report, found none; evaluate again")
     n_rows = sum(len(package.read_rows(path)) for path in packs)
@@ -58,10 +64,10 @@ def main(
             elif not tars:
                 package.write_volumes(folder, packs, n_wanted)
             table = package.write_table(folder, packs, n_wanted, packaging)
-            facts = Facts(own, name, packaging, given.grid, table, figures, provenance(sealed), __version__)
+            facts = Facts(own, name, packaging, given.grid, table, figures, provenance(sealed), model, __version__)
             _write_texts(folder, facts, tars, protocol, public)
-            leaks.check(folder, covariates, table)
             infohash = package.seal(folder, name, sealed[0]["piece_length"], own.web_seeds, tars)
+            check_leaks(folder, covariates, key or (), manifest)
         logging.info("%s: %d volumes, infohash %s", place.parent, len(table), infohash)
 
 
@@ -98,6 +104,7 @@ def _write_texts(folder: Path, facts: Facts, tars: Tars, protocol: Path, public:
         write_text(folder / name, text)
     write_json(folder / "dataset_description.json", bids.dataset_description(facts))
     write_json(folder / "provenance.json", facts.provenance)
+    write_json(folder / package.COVARIATE_MODEL, facts.covariate_model.model_dump(mode="json"))
     write_json(folder / "T1w.json", bids.volume_sidecar(facts))
     write_tsv(folder / "participants.tsv", bids.participants_table(facts.table, DESCRIBED))
     write_json(folder / "participants.json", bids.participants_sidecar(DESCRIBED))

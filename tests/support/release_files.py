@@ -9,6 +9,8 @@ import pandas as pd
 import yaml
 
 from brainldm.core.config import parse, section_json
+from brainldm.core.copula import Copula, Marginal
+from brainldm.core.covariates import NAMES
 from brainldm.core.gate import audits
 from brainldm.core.rows import participant_id, shard_rows
 from brainldm.formats import html
@@ -30,6 +32,13 @@ CELL = {
     **{"rejection_rate": 0.25, "rejection_rate_ci": [0.1, 0.45], "rejection_rate_n": 12, "kept_failed": 1},
     **{"ventricles_bias_ml": 0.52, "ventricles_mae_ml": 1.24},
 }
+MODEL = Copula(
+    low={"age_years": 44, "ventricles_ml": 10, "brain_ml": 1200},
+    high={"age_years": 82, "ventricles_ml": 100, "brain_ml": 1800},
+    female_share=0.5,
+    marginals=dict.fromkeys("FM", dict.fromkeys(NAMES[1:], Marginal(mean=0.5, spread=0.2))),
+    correlation=((1, 0.5, -0.5), (0.5, 1, -0.5), (-0.5, -0.5, 1)),
+)
 REPORT = {
     "n_synthetic": 10,
     **audits("latents"),
@@ -83,6 +92,7 @@ def make_results(results: Path, shards=SHARDS, **release) -> Path:
     (results / "report-public.html").write_text(
         html.page("A report", "Ten volumes.", [html.section("Sound?", "<p>yes</p>")], kind="public")
     )
+    (results / "model.json").write_text(MODEL.model_dump_json())
     training = pd.DataFrame({"participant_id": ["ukb-1000012", "ukb-1000027"], "sex": ["F", "M"], "age_years": [61.3, 55.2]})
     training.assign(ventricles_ml=[30.2361, 22.5], brain_ml=[1598.7513, 1490.1]).to_csv(results / "covariates.tsv", sep="\t", index=False)
     return results
@@ -106,7 +116,8 @@ def release(results: Path, shards=SHARDS, sample: bool = False) -> Path:
     packs = [results / "pack" / f"{shard}.json" for shard in shards]
     beside = results / "release-sample" / "checksums.sha256" if sample else None
     out = results / "release" / "checksums.sha256"
-    inputs = (results / "release.json", packs, results / "report.json", results / "covariates.tsv", out)
+    tables = results / "covariates.tsv", results / "model.json"
+    inputs = (results / "release.json", packs, results / "report.json", *tables, out)
     release_stage.main(*inputs, sample=beside, page=results / "report-public.html")
     return results / "release"
 
