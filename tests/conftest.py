@@ -32,6 +32,11 @@ def watch(event: str, arguments: tuple[object, ...]) -> None:
         path, _mode, flags = arguments
         writes = bool(isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
         named: tuple[object, ...] = (path,)
+    elif event == "subprocess.Popen" or event == "os.chdir":
+        place = arguments[2] if event == "subprocess.Popen" else arguments[0]
+        if isinstance(place, str | os.PathLike) and Path(place).resolve().is_relative_to(ROOT):
+            seen.append(f"{event} in {place}")
+        return
     elif event in WRITING_EVENTS or event in READING_EVENTS:
         writes = event in WRITING_EVENTS
         named = arguments[:2]

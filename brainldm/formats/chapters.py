@@ -291,7 +291,7 @@ def trainings(logs: Mapping[str, Mapping[str, np.ndarray]]) -> str:
 def everything(report: Report) -> str:
     """All keys of report.json that hold a number or a short text."""
     rows = [
-        (f"<code>{escape(key)}</code>", escape(html.number(value, 4) if isinstance(value, float) else str(value)))
+        (f"<code>{escape(key)}</code>", escape(str(value) if isinstance(value, int | str) else html.number(value, 4)))
         for key, value in report.items()
         if isinstance(value, (int, float, str, type(None)))
     ]

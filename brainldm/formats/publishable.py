@@ -4,7 +4,7 @@ This is the only list. What stands in none of its tables is private, so a figure
 somebody adds its name here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ _AGREEMENT = ("r", "slope", "partial_r", "partial_slope")
 _OF_VOLUMES = tuple(f"{name}_{figure}_ml" for name in ("ventricles", "brain") for figure in ("intercept", "bias", "mae"))
 _OF_AGE = tuple(f"age_{figure}_years" for figure in ("intercept", "bias", "mae"))
 _ALIKE = ("ms_ssim", "g4r_ssim", "g4r_ssim_single_scale", "g4r_ssim_plain")
+_TARGETS = ("images", "autoencoder", "diffusion", "age")  # of attacks
 _FEATURES = ("fid", "kid", "precision", "recall", "density", "coverage")
 FIGURES = {  # of report.json, each with its _n and _ci; some also end in _real or _reconstruction
     *(f"{name}_{figure}" for name in ("ventricles", "brain", "age") for figure in _AGREEMENT),
@@ -33,32 +34,25 @@ FIGURES = {  # of report.json, each with its _n and _ci; some also end in _real 
     *(f"{name}_all_pairs" for name in _ALIKE),
     *("autoencoder_psnr_db", "autoencoder_ms_ssim"),
     *("copy_rate", "copies_as_planted", "audit_false_alarms", "audit_found_altered", "audit_found_decoded", "nearest_train_ratio"),
+    *(f"membership_{target}_{figure}" for target in _TARGETS for figure in ("auc", "tpr", "unusual_auc", "unusual_tpr")),
 }
-MEMBERSHIP = tuple(f"membership_{target}" for target in ("images", "autoencoder", "diffusion", "age"))
 FACTS = {  # single entries of report.json: settings, counts and words
     *("population", "resolution", "n_synthetic", "kept_failed", "fid_features", "fid_draws", "ms_ssim_weights", "g4r_ssim_weights"),
-    *(
-        "fid_reference_n_real",
-        "nearest_train_ratio_n_held_out",
-        "audit",
-        "audit_limit",
-        "table_audit",
-        *MEMBERSHIP,
-        "released_despite_audit",
-        "paper",
-    ),
+    *("fid_reference_n_real", "nearest_train_ratio_n_held_out", "audit", "audit_limit", "released_despite_audit", "paper", "table_audit"),
+    *(f"membership_{target}{end}" for target in _TARGETS for end in ("", "_attacks", "_n_others", "_control_auc")),
 }
-PRIVATE_FIGURES = {  # for the record: what report.json holds besides, and why it stays
-    "copies_as_planted_score": "a median, which is one training scan's own value",
-    "audit_thresholds": "the protocol says them; the page does not need them",
-    "tables.ladders": "the page shows the ladders",
+PRIVATE = {  # what report.json holds besides, and why it stays private
+    "copies_as_planted_score": "a median: one training scan's own value",
+    "audit_thresholds": "nobody who reads the page needs them; the protocol says them",
+    "tables.ladders": "the page shows the ladders themselves",
 }
-WHOLE_TABLES = ("deciles", "support", "rejected", "table_attacks", "table_rates", "membership")
+WHOLE_TABLES = ("deciles", "support", "rejected", "table_attacks", "table_rates")  # of report.json's `tables`
+TABLES = (*WHOLE_TABLES, "coverage", "anatomy", "membership")  # the last three only where they tell of enough people
 VOLUMES = {"synthetic", "worst"}  # of images.npz, and all ladders; `real`, `near_train` and which rows resemble those stay private
 SHOWN = {"synthetic", "worst", "worst_reason"}  # of shown.json, and all ladders; `held_out_ages` are single persons' values
 LADDERS = ("ladder_", "beyond_")  # begin the names of ladders: synthetic volumes at round requested values
 ENDS = ("_reconstruction", "_real")
-REAL = (*ENDS, *_FEATURES, "autoencoder_", "segmenter_", "audit_f")  # parts of the names of figures that rest on real scans
+REAL = (*ENDS, *_FEATURES, "autoencoder_", "segmenter_", "audit_f", "membership_")  # parts of the names of figures that rest on real scans
 
 
 def publishable(found: Evaluation) -> Evaluation:
@@ -86,6 +80,16 @@ def figures(report: Mapping[str, Any]) -> dict[str, Any]:
     return public
 
 
+def unlisted(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the entries of report.json, `tables.NAME` among them, of which this module does not say whether they may be published."""
+    for key in report:
+        if key not in FACTS and base_of(key) not in FIGURES and key not in PRIVATE and key not in ("tables", "fid_curve", "verdicts"):
+            yield key
+    for name in report.get("tables", {}):
+        if name not in TABLES and f"tables.{name}" not in PRIVATE:
+            yield f"tables.{name}"
+
+
 def base_of(key: str) -> str:
     """Return the name of a figure without what tells its interval, its number and its kind."""
     for end in ("_ci", "_n"):
@@ -100,6 +104,9 @@ def tables(found: Mapping[str, Any]) -> dict[str, Any]:
     public: dict[str, Any] = {name: rounded(found[name]) for name in WHOLE_TABLES if name in found}
     if "coverage" in found:
         public["coverage"] = [rounded({**cell, "n_train": spoken(cell["n_train"])}) for cell in found["coverage"]]
+    attacks = [row for target in found.get("membership", {}).values() for row in target.values()]
+    if attacks and all(min(row["auc_n"], row["n_others"]) >= LEAST_SCANS for row in attacks):
+        public["membership"] = rounded(found["membership"])
     if "anatomy" in found:
         enough = {name: row for name, row in found["anatomy"].items() if row["n_real"] >= LEAST_SCANS}
         public["anatomy"] = {name: rounded({**row, "n_real": coarse(row["n_real"])}) for name, row in enough.items()}

@@ -32,6 +32,7 @@ def made(tmp_path_factory) -> Path:
         ("--section", "release.json"),
         ("--report", "report.json"),
         ("--covariates", "covariates.tsv"),
+        ("--page", "report-public.html"),
         ("--covariate-model", "model.json"),
     ]
     options += [("--pack", f"pack/{shard}.json") for shard in SHARDS] + [("--out", "release/checksums.sha256")]
@@ -147,6 +148,7 @@ def test_a_release_that_is_killed_while_it_is_made_is_the_same_when_made_again(m
         ("--section", "release.json"),
         ("--report", "report.json"),
         ("--covariates", "covariates.tsv"),
+        ("--page", "report-public.html"),
         ("--covariate-model", "model.json"),
     ]
     options += [("--pack", f"pack/{shard}.json") for shard in SHARDS] + [("--out", "release/checksums.sha256")]

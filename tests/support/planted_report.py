@@ -12,7 +12,6 @@ from brainldm.core.config import parse, section_json
 from brainldm.core.covariates import covariate_array
 from brainldm.core.rows import participant_id
 from brainldm.formats import evaluation, scan_sheet
-from brainldm.formats.checksums import write_checksums
 from brainldm.formats.nifti import encode_volume, quantise, write_bytes
 from brainldm.formats.tables import write_tsv
 from brainldm.metrics import anatomy, audit, conditioning, fidelity, membership, summary, verdicts
@@ -133,20 +132,13 @@ def write_inputs(folder: Path, found: evaluation.Evaluation) -> dict[str, object
         logs[-1].parent.mkdir()
         late = pd.Series(np.where(steps > 200, 0.5, np.nan))
         pd.DataFrame({"step": steps, "seconds": steps / 7, "l1": 9 / steps, "adversarial": late}).to_csv(logs[-1], index=False)
-    release = folder / "release"
-    files = [release / "dataset_description.json", release / "sub-000001/anat/sub-000001_T1w.nii.gz"]
-    for path in files:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x" * 1500)
-    write_checksums(release / "checksums.sha256", files)
-    (release / "planted.torrent").write_bytes(b"d1:ae")
     return {
         "section": section,
         "qc": [write_qc(folder / "preprocess/000")],
         "evaluate": folder / "evaluate" / "report.json",
         "log": logs,
-        "release": release / "checksums.sha256",
         "out": folder / "report.html",
+        "public": folder / "report-public.html",
     }
 
 

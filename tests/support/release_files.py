@@ -13,6 +13,7 @@ from brainldm.core.copula import Copula, Marginal
 from brainldm.core.covariates import NAMES
 from brainldm.core.gate import audits
 from brainldm.core.rows import participant_id, shard_rows
+from brainldm.formats import html
 from brainldm.formats.nifti import encode_volume, quantise, voxel_sha256
 from brainldm.formats.shards import commit, open_journal, pack
 from brainldm.stages import pack as pack_stage
@@ -43,7 +44,7 @@ REPORT = {
     **audits("latents"),
     "ventricles_r": 0.98123,
     "ventricles_r_ci": [0.97, 0.99],
-    "window": "7, two scales",
+    "fid_features": "7, two scales",
     "nearest_train_ratio": 0.9,
     "tables": {"coverage": [{**CELL, "n": 10}, {**CELL, "n": 0}]},
 }
@@ -88,6 +89,9 @@ def make_results(results: Path, shards=SHARDS, **release) -> Path:
         (results / f"{stage}.json").write_text(section_json(config, stage))
     (results / "report.json").write_text(json.dumps(REPORT))
     (results / "protocol.yaml").write_text("protocol: 1\n")
+    (results / "report-public.html").write_text(
+        html.page("A report", "Ten volumes.", [html.section("Sound?", "<p>yes</p>")], kind="public")
+    )
     (results / "model.json").write_text(MODEL.model_dump_json())
     training = pd.DataFrame({"participant_id": ["ukb-1000012", "ukb-1000027"], "sex": ["F", "M"], "age_years": [61.3, 55.2]})
     training.assign(ventricles_ml=[30.2361, 22.5], brain_ml=[1598.7513, 1490.1]).to_csv(results / "covariates.tsv", sep="\t", index=False)
@@ -113,7 +117,8 @@ def release(results: Path, shards=SHARDS, sample: bool = False) -> Path:
     beside = results / "release-sample" / "checksums.sha256" if sample else None
     out = results / "release" / "checksums.sha256"
     tables = results / "covariates.tsv", results / "model.json"
-    release_stage.main(results / "release.json", packs, results / "report.json", *tables, out, sample=beside)
+    inputs = (results / "release.json", packs, results / "report.json", *tables, out)
+    release_stage.main(*inputs, sample=beside, page=results / "report-public.html")
     return results / "release"
 
 
