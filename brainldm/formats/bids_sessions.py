@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from brainldm.core.errors import DataError
 from brainldm.formats.identifiers import SESSION_PATTERN, difference, skeleton
+from brainldm.formats.numbers import number, remedy
 from brainldm.formats.oddities import NOTE, Oddity
 from brainldm.formats.sidecar import converted, factor_of, sidecar_of
 from brainldm.formats.text_table import read_texts
@@ -39,7 +40,10 @@ class SessionAges(NamedTuple):
             return None, f"age_years: {self.path.name} has no line for {session}{self._near(session)}. Correct it."
         if mine[0][1] is None:
             return None, f"age_years: {self.path.name} line {mine[0][0]} has no age at {session}. Add it."
-        return mine[0][1], None
+        line, age = mine[0]
+        if number(age) != number(age):
+            return None, f"age_years: {self.path.name} line {line} has {age!r} at {session}{remedy(age)}"
+        return age, None
 
     def unused(self, sessions: set[str]) -> Iterator[Oddity]:
         """Lines of which no session has a scan, nor one of nearly the same name."""

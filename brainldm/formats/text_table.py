@@ -97,6 +97,8 @@ def _decoded(path: Path) -> str:
         if content.startswith(start):
             raise DataError(f"{path} is {kind}, no table in text. Save it as CSV or TSV and name that file.")
     encoding = next((name for mark, name in ENCODINGS.items() if content.startswith(mark)), "utf-8")
+    if encoding != "utf-16" and b"\0" in content:
+        raise DataError(_no_text(path, content, content.index(b"\0")))
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -105,10 +107,15 @@ def _decoded(path: Path) -> str:
         found = f"byte 0x{content[error.start]:02x}" if encoding == "utf-8" else "bytes"
         raise DataError(f"{path}, line {line}: {found} of another encoding than {encoding.upper()}. {remedy}") from None
     if "\0" in text:
-        line = 1 + len(re.findall(r"\r\n|\r|\n", text[: text.index("\0")]))
-        remedy = "The file is damaged, or UTF-16 without its mark; save it as UTF-8."
-        raise DataError(f"{path}, line {line}: a NUL byte, as no text has. {remedy}")
+        raise DataError(_no_text(path, content, len(text[: text.index("\0")].encode(encoding))))
     return text
+
+
+def _no_text(path: Path, content: bytes, place: int) -> str:
+    """Return what to say of a file with a NUL byte at a place."""
+    line = 1 + len(re.findall(rb"\r\n|\r|\n", content[:place]))
+    remedy = "The file is damaged, or UTF-16 without its mark; save it as UTF-8."
+    return f"{path}, line {line}: a NUL byte, as no text has. {remedy}"
 
 
 def _separator(path: Path, text: str) -> str:

@@ -87,13 +87,13 @@ def test_bids_names_all_that_is_incomplete_at_once_and_leaves_it_out_on_request(
     assert not out.exists()
     faults = str(error.value).splitlines()
     assert faults[0].endswith("3 fault(s); nothing is written")
-    columns = [re.split(r"\s{2,}", fault.strip()) for fault in faults[1:4]]
+    columns = [re.split(r"\s{2,}", fault.strip()) for fault in faults[2:5]]
     assert [column[0] for column in columns] == ["fault"] * 3
     places = ["participants.tsv line 3 (sub-02)", "participants.tsv line 6 (sub-04)", "no line in participants.tsv (sub-07)"]
     assert [column[1] for column in columns] == places
-    assert "t1w: expected a file, found none at " in faults[1]
-    assert faults[2].endswith("t1w: there is no folder sub-04")
-    assert faults[3].endswith("age_years, sex: participants.tsv has no line for it. Add one.")
+    assert "t1w: expected a file, found none at " in faults[2]
+    assert faults[3].endswith("t1w: there is no folder sub-04")
+    assert faults[4].endswith("age_years, sex: participants.tsv has no line for it. Add one.")
     assert "--skip-incomplete" in faults[-1]
     entries, record = _run("bids", dataset, "--out", out, "--skip-incomplete")
     assert [entry.name for entry in entries] == ["sub-01", "sub-03_ses-a"]
@@ -151,7 +151,7 @@ def test_all_faults_of_a_table_are_named_by_its_lines(tmp_path: Path) -> None:
     out = tmp_path / "manifest.tsv"
     with pytest.raises(DataError) as error:
         _run("table", source, "--mapping", UKB, "--scans", tmp_path / "t1", "--out", out)
-    assert [" ".join(fault.split()[1:4]) for fault in str(error.value).splitlines()[1:-1]] == [
+    assert [" ".join(fault.split()[1:4]) for fault in str(error.value).splitlines()[2:-1]] == [
         "line 3 age_years:",
         "line 3 sex:",
         "line 5 participant_id:",
