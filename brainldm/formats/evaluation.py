@@ -12,6 +12,9 @@ from brainldm.core.errors import DataError
 from brainldm.core.files import atomic, read_json, write_json
 from brainldm.core.grid import Grid
 from brainldm.core.labels import ICV, NAMES
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import open_regular
+from brainldm.formats.bounded_npz import read_arrays
 from brainldm.formats.shard_set import ShardSet
 from brainldm.formats.tables import read_parquet, read_rows, read_tsv, write_tsv
 from brainldm.formats.volumes import VolumeSet
@@ -164,13 +167,21 @@ def write_reference(path: Path, mean: np.ndarray, covariance: np.ndarray, n: int
 def read_reference(path: Path, features: str) -> tuple[np.ndarray, np.ndarray, int]:
     """Mean, covariance and number that `write_reference` wrote; DataError if there are none, or they are of other features."""
     try:
-        with np.load(path) as archive:
-            mean, covariance, n, found = (archive[name] for name in ("mu", "sigma", "n", "features"))
+        with open_regular(path, "reference.npz") as handle:
+            arrays = read_arrays(handle, {"mu": 1, "sigma": 2, "n": 0, "features": 0})
+        mean, covariance, n = arrays["mu"], arrays["sigma"], int(arrays["n"])
+        if covariance.shape != (len(mean), len(mean)) or n < 1 or not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+            raise ValueError(f"shapes {mean.shape} and {covariance.shape} of {n} features, or values that are no numbers")
+    except DataError:
+        raise
     except Exception as error:  # whatever a damaged file makes numpy and zipfile raise
-        raise DataError(f"{path}: expected statistics of features (reference.npz), found none that can be read ({error})") from None
-    if str(found) != features:
-        raise DataError(f"{path}: expected statistics of the features {features!r}, found those of {str(found)!r}")
-    return mean, covariance, int(n)
+        raise DataError(
+            f"{printable(path)}: expected statistics of features (reference.npz), found none that can be read ({printable(error)})"
+        ) from None
+    if str(arrays["features"]) != features:
+        found = printable(arrays["features"])
+        raise DataError(f"{printable(path)}: expected statistics of the features {features!r}, found those of {found!r}")
+    return mean, covariance, n
 
 
 def regions(measures: list[Path], indices: list[int]) -> dict[str, np.ndarray]:

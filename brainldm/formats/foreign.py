@@ -9,10 +9,12 @@ import pandas as pd
 
 from brainldm.core.covariates import NAMES, SEX_CODES
 from brainldm.core.errors import DataError
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import MOST_TEXT, entries, open_inside, open_regular, size_of
+from brainldm.formats.bounded_parquet import read_known
 from brainldm.formats.manifest import LARGEST_ML, OLDEST_YEARS, hint, listed, number, shown
 from brainldm.formats.manifest_draft import sex_code
 from brainldm.formats.raw_table import read_texts
-from brainldm.formats.tables import read_parquet
 
 ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")
 NO_IMAGE = re.compile(r"_(dseg|probseg|mask|desc-brain_mask)\.")
@@ -26,12 +28,15 @@ def volumes_of(folder: Path, table: Path | None) -> pd.DataFrame:
     The table (CSV, TSV, Parquet) has the column `path`, relative to the folder, or `participant_id`, which the name of one file of the
     folder, or of a folder in it, begins with. Without a table all images are taken. DataError lists all faults by line.
     """
-    found = sorted(path for path in folder.rglob("*") if path.name.endswith(ENDINGS) and not NO_IMAGE.search(path.name))
+    names = [name for name, _ in entries(folder) if name.endswith(ENDINGS) and not NO_IMAGE.search(name.rpartition("/")[2])]
+    found = sorted(folder / name for name in names)
     if not found:
-        raise DataError(f"{folder}: expected volumes ({', '.join(ENDINGS)}), found none")
+        raise DataError(f"{printable(folder)}: expected volumes ({', '.join(ENDINGS)}), found none")
+    for path in found:
+        open_inside(folder, str(path.relative_to(folder)), "volume").close()
     if table is None:
         return pd.DataFrame({"name": [_stem(path) for path in found], "path": found})
-    given = read_parquet(table).reset_index(drop=True) if table.suffix == ".parquet" else read_texts(table)
+    given = _table(table)
     given = given.rename(columns={old: new for old, new in ALIASES.items() if new not in given.columns})
     key = next((column for column in ("path", "participant_id") if column in given.columns), None)
     if key is None or given.empty:
@@ -46,6 +51,17 @@ def volumes_of(folder: Path, table: Path | None) -> pd.DataFrame:
         raise DataError(f"{table}: {listed(rows, faults)}")
     numbers = {name: rows[name].astype(float) for name in LIMITS if name in rows}
     return rows.assign(path=[one[0] for one in places], name=[_stem(one[0]) for one in places], **numbers).reset_index(drop=True)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """Return the columns that are known here; texts, but of a Parquet table values of their types."""
+    with open_regular(path, "table") as handle:
+        if path.suffix == ".parquet":
+            known = read_known(handle, printable(path), ("path", "participant_id", *NAMES, *ALIASES))
+            return known.to_pandas(ignore_metadata=True, use_threads=False)
+        if size_of(handle) > MOST_TEXT:
+            raise DataError(f"Cannot read {printable(path)}: it has {size_of(handle)} bytes, and at most {MOST_TEXT} are read.")
+    return read_texts(path)
 
 
 def _faults(row: Any, key: str, files: list[Path]) -> list[str]:
