@@ -23,6 +23,8 @@ from brainldm.formats.tables import read_parquet
 MOST_BATCH = 1024
 MOST_STEPS = 10_000
 MOST_VOXELS = 1 << 27
+MOST_SEED = 1 << 32
+PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
 COLUMNS = ("index", "seed", *NAMES)
 OF_ROWS: tuple[Literal["index", "attempt", "voxel_sha256"], ...] = ("index", "attempt", "voxel_sha256")
 
@@ -50,6 +52,8 @@ class MadeBy(BaseModel):
             raise ValueError(
                 f"batches of {own.batch_size}, {own.steps} steps, a grid of {self.section.grid.shape}: more than is made again"
             )
+        if self.section.precision not in PRECISIONS or not 0 <= self.section.seed < MOST_SEED:
+            raise ValueError(f"the precision {printable(self.section.precision, 40)} or a seed of {self.section.seed}")
         if min(self.section.grid.shape) < 1 or not {"autoencoder", "diffusion"} <= set(self.weights_sha256):
             raise ValueError("no weights of autoencoder and diffusion, or no grid")
         return self
