@@ -132,13 +132,20 @@ def entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     left, n_entries = [Path()], 0
     while left:
         at = left.pop()
-        with os.scandir(folder / at) as found:
-            for entry in sorted(found, key=lambda entry: entry.name):
-                n_entries += 1
-                if n_entries > MOST_ENTRIES:
-                    raise DataError(f"{printable(folder)} holds more than {MOST_ENTRIES} files. Name the folder of one release.")
-                status = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    left.append(at / entry.name)
-                else:
-                    yield (at / entry.name).as_posix(), status
+        for entry in _listed(folder / at):
+            n_entries += 1
+            if n_entries > MOST_ENTRIES:
+                raise DataError(f"{printable(folder)} holds more than {MOST_ENTRIES} files. Name the folder of one release.")
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                left.append(at / entry.name)
+            else:
+                yield (at / entry.name).as_posix(), status
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"Cannot read {printable(folder)}: {error.strerror}. Name a folder that can be read.") from None

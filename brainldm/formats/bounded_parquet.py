@@ -5,7 +5,8 @@ header of every page that will be read is read first. Texts are read as dictiona
 billion times, and are spelled out once their whole length is known.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -49,8 +50,37 @@ def read_table(handle: BinaryIO, name: str, columns: Sequence[Column]) -> Table:
 
     DataError, naming the table, if it is damaged, lacks a column, has one of another kind or twice, or unpacks to more than is read.
     """
+    with _named(name):
+        file, schema = _open(handle)
+        _check_kinds(schema, columns)
+        read = _read(handle, file, [column.name for column in columns], [column.name for column in columns if column.kind == "string"])
+        fields = [pa.field(column.name, pa.type_for_alias(column.kind)) for column in columns]
+        return Table(pa.table([_cast(read.column(field.name), field) for field in fields], pa.schema(fields)), schema)
+
+
+def read_known(handle: BinaryIO, name: str, wanted: Iterable[str]) -> pa.Table:
+    """Return those columns of the Parquet file that are among `wanted`, of whatever flat type; DataError as for `read_table`.
+
+    A table that has none of them gives no columns.
+    """
+    with _named(name):
+        file, schema = _open(handle)
+        names = [column for column in wanted if column in schema.names]
+        for column in names:
+            kind = schema.field(column).type
+            if not any(_is_of(kind, known) for known in ("string", "bool", "float32")):
+                raise _BoundError(f"the column {printable(column)} is of type {printable(kind, 80)}, expected texts or numbers")
+        texts = [column for column in names if _is_of(schema.field(column).type, "string")]
+        read = _read(handle, file, names, texts)
+        fields = [pa.field(column, pa.string() if column in texts else schema.field(column).type) for column in names]
+        return pa.table([_cast(read.column(field.name), field) for field in fields], pa.schema(fields))
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Turn whatever a stranger's table raises into a DataError that names it."""
     try:
-        return _read(handle, columns)
+        yield
     except _BoundError as error:
         raise DataError(f"Cannot read {name}: {error}. Get the release again, or from another copy.") from None
     except MemoryError:
@@ -59,33 +89,33 @@ def read_table(handle: BinaryIO, name: str, columns: Sequence[Column]) -> Table:
         raise DataError(f"Cannot read {name}: it is no whole Parquet table ({printable(error)}). Get it again.") from None
 
 
-def _read(handle: BinaryIO, columns: Sequence[Column]) -> Table:
-    n_bytes = handle.seek(0, 2)
-    footer = _check_footer(handle, n_bytes)
+def _open(handle: BinaryIO) -> tuple[pq.ParquetFile, pa.Schema]:
+    """Return the file, its texts read as dictionaries, and its schema with texts as texts; nothing but the footer is read."""
+    _check_footer(handle, handle.seek(0, 2))
     handle.seek(0)
-    texts = [column.name for column in columns if column.kind == "string"]
-    file = pq.ParquetFile(
-        handle,
-        read_dictionary=texts,
-        page_checksum_verification=True,
-        thrift_container_size_limit=1_000_000,
-        thrift_string_size_limit=_MOST_FOOTER,
-        pre_buffer=False,
-    )
-    schema = pq.ParquetFile(handle, metadata=file.metadata).schema_arrow  # with texts as texts
-    _check_schema(schema, columns)
+    plain = pq.ParquetFile(handle, thrift_container_size_limit=1_000_000, thrift_string_size_limit=_MOST_FOOTER)
+    schema = plain.schema_arrow
+    if len(schema.names) > MOST_COLUMNS:
+        raise _BoundError(f"it has {len(schema.names)} columns, and at most {MOST_COLUMNS} are read")
+    if twice := [name for name in schema.names if schema.names.count(name) > 1]:
+        raise _BoundError(f"the column {printable(twice[0])} is there twice")
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    file = pq.ParquetFile(handle, metadata=plain.metadata, read_dictionary=texts, page_checksum_verification=True, pre_buffer=False)
+    return file, schema
+
+
+def _read(handle: BinaryIO, file: pq.ParquetFile, names: Sequence[str], texts: Sequence[str]) -> pa.Table:
+    """Return columns, texts as dictionaries, once it is known what they unpack to."""
     _check_rows(file.metadata)
-    _check_pages(handle, file, [column.name for column in columns], n_bytes - footer)
-    read = file.read(columns=[column.name for column in columns], use_threads=False, use_pandas_metadata=False)
+    _check_pages(handle, file, names, handle.seek(0, 2) - 8)
+    read = file.read(columns=list(names), use_threads=False, use_pandas_metadata=False)
     read.validate(full=True)
     _check_texts(read, texts)
-    fields = [pa.field(column.name, pa.type_for_alias(column.kind)) for column in columns]
-    rows = pa.table([_cast(read.column(field.name), field) for field in fields], pa.schema(fields))
-    return Table(rows, schema)
+    return read
 
 
-def _check_footer(handle: BinaryIO, n_bytes: int) -> int:
-    """Return the size of the footer; _BoundError if it is none, or has more parts than a table of a release."""
+def _check_footer(handle: BinaryIO, n_bytes: int) -> None:
+    """_BoundError if the footer is none, or has more parts than that of a table of a release."""
     if n_bytes > MOST_FILE:
         raise _BoundError(f"it has {n_bytes} bytes, and at most {MOST_FILE} are read")
     handle.seek(max(0, n_bytes - 8))
@@ -98,18 +128,13 @@ def _check_footer(handle: BinaryIO, n_bytes: int) -> int:
     handle.seek(n_bytes - 8 - size)
     if size > 1 << 18:  # smaller ones cannot fill a memory
         Reader(handle.read(size), _MOST_PARTS).struct()
-    return size + 8
 
 
-def _check_schema(schema: pa.Schema, columns: Sequence[Column]) -> None:
-    if len(schema.names) > MOST_COLUMNS:
-        raise _BoundError(f"it has {len(schema.names)} columns, and at most {MOST_COLUMNS} are read")
+def _check_kinds(schema: pa.Schema, columns: Sequence[Column]) -> None:
     found = ", ".join(schema.names)
     if missing := [column.name for column in columns if column.name not in schema.names]:
         raise _BoundError(f"expected the column(s) {', '.join(missing)}, found {printable(found, 1500)}")
     for column in columns:
-        if schema.names.count(column.name) > 1:
-            raise _BoundError(f"the column {column.name} is there twice")
         kind = schema.field(column.name).type
         if not _is_of(kind, column.kind):
             raise _BoundError(f"the column {column.name} is of type {printable(kind, 80)}, expected {column.kind}")

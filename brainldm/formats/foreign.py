@@ -10,11 +10,13 @@ import pandas as pd
 
 from brainldm.core.covariates import NAMES, SEX_CODES
 from brainldm.core.errors import DataError
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import entries, open_inside, open_regular
+from brainldm.formats.bounded_parquet import read_known
 from brainldm.formats.identifiers import alike, difference, skeleton
 from brainldm.formats.manifest import LARGEST_ML, OLDEST_YEARS, Fault, check_units, hint, listed, shown
 from brainldm.formats.numbers import number
 from brainldm.formats.sidecar import converted, factor_of, sexes_by_levels, sidecar_of
-from brainldm.formats.tables import read_parquet
 from brainldm.formats.text_table import read_texts
 
 ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")
@@ -30,9 +32,12 @@ def volumes_of(folder: Path, table: Path | None) -> pd.DataFrame:
     The table (CSV, TSV, Parquet) has the column `path`, relative to the folder, or `participant_id`, which the name of one file of the
     folder, or of a folder in it, begins with. Without a table all images are taken. DataError lists all faults by line.
     """
-    found = sorted(path for path in folder.rglob("*") if path.name.endswith(ENDINGS) and not NO_IMAGE.search(path.name))
+    names = [name for name, _ in entries(folder) if name.endswith(ENDINGS) and not NO_IMAGE.search(name.rpartition("/")[2])]
+    found = sorted(folder / name for name in names)
     if not found:
-        raise DataError(f"{folder}: expected volumes ({', '.join(ENDINGS)}), found none")
+        raise DataError(f"{printable(folder)}: expected volumes ({', '.join(ENDINGS)}), found none")
+    for path in found:
+        open_inside(folder, str(path.relative_to(folder)), "volume").close()
     if table is None:
         return pd.DataFrame({"name": [_stem(path) for path in found], "path": found})
     given, broken, kind, header = _given(table)
@@ -62,7 +67,9 @@ def volumes_of(folder: Path, table: Path | None) -> pd.DataFrame:
 def _given(table: Path) -> tuple[pd.DataFrame, dict[int, str], str, list[str]]:
     """Return the rows of a table, its broken lines, what its index counts (lines, or rows of a Parquet table), names of columns."""
     if table.suffix == ".parquet":
-        rows = read_parquet(table).reset_index(drop=True)
+        with open_regular(table, "table") as handle:
+            known = read_known(handle, printable(table), (*KEYS, *NAMES, *ALIASES))
+        rows = known.to_pandas(ignore_metadata=True, use_threads=False)
         header = [str(name) for name in rows.columns]
         broken: dict[int, str] = {}
         kind = "row"

@@ -39,7 +39,7 @@ def check(folder: Path) -> Iterator[Finding]:
     place = str(folder)
     check_place(place)
     listed = read_checksums(place, CHECKSUMS)
-    present = dict(_entries(folder))
+    present = dict(entries(folder))
     yield from _strangers(present, listed)
     if TABLE not in listed or not _is_whole(folder, TABLE, listed[TABLE], MOST_FILE):
         yield error(TABLE, "missing or damaged", "without it nothing tells which row a volume is", _AGAIN)
@@ -56,13 +56,6 @@ def check(folder: Path) -> Iterator[Finding]:
     yield _table(folder, release)
     if release.packaging != "latents":
         yield from _headers(release)
-
-
-def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    try:
-        yield from entries(folder)
-    except OSError as fault:
-        raise DataError(f"Cannot read {printable(fault.filename or folder)}: {fault.strerror}. Make it readable.") from None
 
 
 def _strangers(present: Mapping[str, os.stat_result], listed: Mapping[str, str]) -> Iterator[Finding]:

@@ -156,7 +156,11 @@ def discard(journal: Journal) -> None:
 def read_manifest(path: Path) -> Manifest:
     """Read a shard's manifest; DataError unless it holds every row of its shard once and in order."""
     manifest = cast(Manifest, read_json(path))
-    if not _has_keys(manifest, Manifest) or not all(_has_keys(row, Row) for row in manifest["rows"]):
+    if (
+        not _has_keys(manifest, Manifest)
+        or not isinstance(manifest["rows"], list)
+        or not all(_has_keys(row, Row) for row in manifest["rows"])
+    ):
         raise DataError(f"{path}: expected a shard's manifest with {', '.join(Manifest.__annotations__)}, found another JSON file")
     try:
         found, expected = [row["index"] for row in manifest["rows"]], list(shard_rows(manifest["shard"]))

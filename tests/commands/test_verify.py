@@ -12,7 +12,6 @@ from networks import make_shard, write_networks, write_results
 from scans import TINY, write_section
 
 from brainldm.commands import verify, view
-from brainldm.core.config import Given
 from brainldm.core.errors import DataError
 from brainldm.core.files import write_json
 from brainldm.core.gate import audits
@@ -85,7 +84,7 @@ def test_rows_of_results_and_of_a_release_come_back_bit_for_bit(results: Path, c
 
 def test_a_row_that_was_drawn_again_is_made_by_the_attempt_of_the_table(results: Path) -> None:
     data = open_dataset(results / "release")
-    given = Given.model_validate(data.provenance["section"])
+    given = data.made_by.section
     networks = rows.load(*(results / f"train_{name}/model.safetensors" for name in MODELS), make_fabric("cpu", "32-true", 0), TINY.generate)
     for attempt, verdict in ((0, "ok"), (1, "error")):  # these rows are first draws
         found = list(verify.made_again(data, data.table.head(2).assign(attempt=attempt), given, networks, tolerance=0.0))
@@ -122,7 +121,7 @@ def test_a_changed_a_damaged_and_a_swapped_file_are_named(results: Path, spoiled
     files[8].unlink()
     status, printed = run(spoiled, results, capsys)
     assert (status, printed.count("the same bits")) == (1, 5)
-    for number, cause in ((3, "the file was changed"), (5, "found a damaged one"), (6, "the file was changed"), (9, "found none")):
+    for number, cause in ((3, "the file was changed"), (5, "found a damaged one"), (6, "the file was changed"), (9, "No such file")):
         error = printed.split(f"error: row {number - 1}, ")[1]
         assert f"sub-{number:06d}_T1w.nii.gz" in error[: error.index("remedy")]
         assert cause in error[: error.index("remedy")]
