@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from brainldm.core.errors import DataError
+from brainldm.core.regular_files import MOST_TEXT, open_regular, read_all
 
 MISSING = frozenset(
     ["", "n/a", "na", "nan", "-nan", "none", "null", "<na>", "#n/a", "#na", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"]
@@ -89,10 +90,9 @@ def _value(cell: str) -> str | None:
 
 def _decoded(path: Path) -> str:
     """Return the text of a file; DataError with the remedy where it is none, or not in UTF-8 or UTF-16."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: expected a table, found none ({error.strerror})") from None
+    if not path.exists():
+        raise DataError(f"{path}: expected a table, found none (No such file or directory)")
+    content = read_all(open_regular(path, "table"), path, MOST_TEXT)
     for start, kind in OTHER_KINDS.items():
         if content.startswith(start):
             raise DataError(f"{path} is {kind}, no table in text. Save it as CSV or TSV and name that file.")
