@@ -29,7 +29,7 @@ from brainldm.core.errors import DataError
 from brainldm.formats.condition_text import ALLOWED, Token, fail, shown, tokens
 from brainldm.formats.condition_values import Operand, column, common_type, is_in, number
 
-MAX_OPERANDS = 1_000  # columns and literals outside of lists
+MAX_OPERANDS = 500  # columns and literals outside of lists
 MAX_DEPTH = 50  # parentheses, not, ~ and - inside one another
 
 MAX_REMEDY = 500  # characters
