@@ -104,8 +104,6 @@ class _Parser:
         hint = "Write in to compare with a list." if self._token.text == "[" else ""
         self._fail(self._token.start, f"{expected} here", hint)
 
-    # The grammar
-
     def _nested(self, rule: Callable[[], Operand]) -> Operand:
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -248,8 +246,6 @@ class _Parser:
             return pa.scalar(_ESCAPED.sub(r"\1", token.text[1:-1]), pa.large_string())
         except UnicodeEncodeError:
             self._fail(token.start, "this text is not Unicode")
-
-    # The values
 
     def _column(self, token: Token) -> Operand:
         if token.text not in self.known:
