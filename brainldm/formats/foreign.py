@@ -85,10 +85,10 @@ def _given(table: Path) -> tuple[pd.DataFrame, dict[int, str], str, list[str]]:
 
 def _twice(rows: pd.DataFrame, places: list[list[Path]], broken: dict[int, str]) -> Iterator[Fault]:
     """Yield the rows whose volume stands on another row already: it would count twice."""
-    seen: dict[Path, str] = {}
+    seen: dict[object, str] = {}
     for row, files in zip(rows.itertuples(), places, strict=True):
         if len(files) == 1 and row.Index not in broken:
-            first = seen.setdefault(files[0].resolve(), row.where)
+            first = seen.setdefault(_identity(files[0]), row.where)
             if first != row.where:
                 yield int(row.Index), f"{files[0].name} stands on {first} already: it would count twice. Keep one of the two rows."
 
