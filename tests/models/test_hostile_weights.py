@@ -7,6 +7,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,16 @@ class Runs:
         return os.system, (f"touch {self.mark}",)
 
 
+@cache
+def sound() -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in small_networks()[1].state_dict().items()}
+
+
 def saved(change: Callable[[dict[Any, Any], Path], Any]) -> Callable[[Path], None]:
     """What torch.save makes of a sound state dict, changed."""
 
     def write(path: Path) -> None:
-        tensors: dict[Any, Any] = {name: tensor.clone() for name, tensor in small_networks()[1].state_dict().items()}
+        tensors: dict[Any, Any] = dict(sound())
         torch.save(change(tensors, path) or tensors, path)
 
     return write
@@ -68,9 +74,8 @@ def of_storage(n: int, size: int, key: str = "0") -> bytes:
 
 def nested_tuples(depth: int) -> bytes:
     """A dictionary whose key is a tuple of two of the same, to a depth: hashing it takes 2 ** depth steps."""
-    return (
-        b"\x80\x02})q\x00" + b"".join(b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(depth)) + b"K\x01s."
-    )
+    pairs = (b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(depth))
+    return b"\x80\x02})q\x00" + b"".join(pairs) + b"K\x01s."
 
 
 def cyclic(tensors: dict[Any, Any], path: Path) -> dict[Any, Any]:
@@ -116,10 +121,10 @@ TORCH: dict[str, tuple[Callable[[Path], None], str]] = {
     "a bomb of zeros": (zipped(of_storage(2**29, 1), zipfile.ZIP_DEFLATED, archive__data__0=bytes(2**28)), "compressed"),
     "a member out of the folder": (zipped(of_storage(2, 2), archive__data__0=bytes(8), **{"..__..__mark": b"x"}), r"\.\./\.\./mark"),
     "a member of code": (zipped(of_storage(2, 2), archive__data__0=bytes(8), **{"archive__code__x.py": b"x"}), "code/x.py"),
-    "100,000 members": (zipped(b"\x80\x02}.", **{f"archive__data__{i}": b"" for i in range(100_000)}), "lists its members"),
+    "60,000 members": (zipped(b"\x80\x02}.", **{f"archive__data__{i}": b"" for i in range(60_000)}), "lists its members"),
     "no pickle": (lambda path: zipfile.ZipFile(path, "w").writestr("archive/version", "3"), "data.pkl|end"),
     "keys of nested tuples": (zipped(nested_tuples(100)), "tuples of more than"),
-    "keys of tuples": (zipped(nested_tuples(3)), "state dict"),
+    "keys of tuples": (zipped(nested_tuples(3)), "something else than tensors"),
     "a memo of gigabytes": (zipped(b"\x80\x02}r\xff\xff\xff\x7f."), "damaged"),
     "a pickle of another protocol": (zipped(pickle.dumps({"a": 1}, 4)), "instruction"),
     "a pickle without end": (zipped(b"\x80\x02}"), "expected a file of PyTorch weights"),
@@ -147,10 +152,9 @@ def test_a_hostile_file_of_torch_is_one_line_and_runs_nothing(case: str, tmp_pat
     write, words = TORCH[case]
     path = tmp_path / "model.pt"
     write(path)
-    for read in (lambda: bundle.read_diffusion(path, SMALL_DIFFUSION), lambda: medicalnet.load(path)):
-        said = refusal(read)
-        assert str(path) in said
-        assert re.search(words, said) or (read.__code__.co_names[0] == "medicalnet" and "MedicalNet" in said), said
+    said = refusal(lambda: bundle.read_diffusion(path, SMALL_DIFFUSION))
+    assert str(path) in said
+    assert re.search(words, said), said
     assert not (tmp_path / "mark").exists()
 
 
@@ -272,7 +276,7 @@ def test_legacy_files_are_checked_too(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(4)}, path, _use_new_zipfile_serialization=False)
     content = path.read_bytes()
     assert "MedicalNet" in refusal(lambda: medicalnet.load(path))
-    path.write_bytes(content.replace(b"K\x04", b"J\xff\xff\xff\x7f", 1))
+    path.write_bytes(re.sub(rb"(cpuq.)K\x04", rb"\1J\xff\xff\xff\x7f", content, count=1, flags=re.S))
     assert "claims" in refusal(lambda: medicalnet.load(path))
     buffer = io.BytesIO()
     torch.save({"a": Runs(tmp_path / "mark")}, buffer, _use_new_zipfile_serialization=False)
