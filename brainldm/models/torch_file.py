@@ -19,7 +19,7 @@ from brainldm.core.regular_file import open_regular
 
 MOST_BYTES = 2**34
 MOST_PICKLE_BYTES = 2**24
-MOST_DIRECTORY_BYTES = 2**22  # of a zip: names and sizes of its members
+MOST_DIRECTORY_BYTES = 2**21  # of a zip: names and sizes of its members
 MOST_OPCODES = 2_000_000
 HEAVIEST = 1000  # values in a tuple, those within its values included
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network")

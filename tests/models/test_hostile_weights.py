@@ -121,7 +121,7 @@ TORCH: dict[str, tuple[Callable[[Path], None], str]] = {
     "a bomb of zeros": (zipped(of_storage(2**29, 1), zipfile.ZIP_DEFLATED, archive__data__0=bytes(2**28)), "compressed"),
     "a member out of the folder": (zipped(of_storage(2, 2), archive__data__0=bytes(8), **{"..__..__mark": b"x"}), r"\.\./\.\./mark"),
     "a member of code": (zipped(of_storage(2, 2), archive__data__0=bytes(8), **{"archive__code__x.py": b"x"}), "code/x.py"),
-    "60,000 members": (zipped(b"\x80\x02}.", **{f"archive__data__{i}": b"" for i in range(60_000)}), "lists its members"),
+    "40,000 members": (zipped(b"\x80\x02}.", **{f"archive__data__{i}": b"" for i in range(40_000)}), "lists its members"),
     "no pickle": (lambda path: zipfile.ZipFile(path, "w").writestr("archive/version", "3"), "data.pkl|end"),
     "keys of nested tuples": (zipped(nested_tuples(100)), "tuples of more than"),
     "keys of tuples": (zipped(nested_tuples(3)), "something else than tensors"),
@@ -276,7 +276,7 @@ def test_legacy_files_are_checked_too(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(4)}, path, _use_new_zipfile_serialization=False)
     content = path.read_bytes()
     assert "MedicalNet" in refusal(lambda: medicalnet.load(path))
-    path.write_bytes(re.sub(rb"(cpuq.)K\x04", rb"\1J\xff\xff\xff\x7f", content, count=1, flags=re.S))
+    path.write_bytes(re.sub(rb"(cpuq.)K\x04", lambda found: found[1] + b"J\xff\xff\xff\x7f", content, count=1, flags=re.S))
     assert "claims" in refusal(lambda: medicalnet.load(path))
     buffer = io.BytesIO()
     torch.save({"a": Runs(tmp_path / "mark")}, buffer, _use_new_zipfile_serialization=False)
