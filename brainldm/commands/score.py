@@ -48,15 +48,11 @@ def main(
     rows = foreign.volumes_of(folder, table)
     if len(rows) < FEWEST:
         raise DataError(f"{folder}: expected at least {FEWEST} volumes, found {len(rows)}")
-<<<<<<< HEAD
-    frozen = protocol.read(protocol_file) if protocol_file else None
-    real = models / "covariates/covariates.tsv"
-=======
     inputs = [file for file in (folder, table, segmenter, protocol_file, weights, reference) if file]
     kept = [name for name in outputs.listed(out) if measuring.KEPT.fullmatch(name)]  # of a call that was interrupted
     out = outputs.check_folder(out, WRITTEN, overwrite, inputs, own=kept)
-    frozen, real = protocol.read(protocol_file) if protocol_file else None, models / "covariates/covariates.tsv"
->>>>>>> outputs
+    frozen = protocol.read(protocol_file) if protocol_file else None
+    real = models / "covariates/covariates.tsv"
     against = reference or models / "evaluate/reference.npz"
     if frozen:
         protocol.check(frozen, "reference", against)
