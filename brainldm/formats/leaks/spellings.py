@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import numpy as np
 
 DEPTH = 3  # spellings inside spellings
+LARGE = 1 << 20  # characters of a text that is decoded once only
 MOST_INFLATED = 1 << 26  # bytes
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{6,}={0,2}")
 _PACKED = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{200,}={0,2}")
@@ -39,9 +40,11 @@ def spellings(text: str) -> Iterator[str | bytes]:
     layer += [blob for blob in packed if isinstance(blob, str)]
     seen = set(layer)
     yield from layer
-    for _ in range(DEPTH):
+    for depth in range(DEPTH):
         below: list[str] = []
         for one in layer:
+            if depth and len(one) > LARGE:
+                continue
             for found in _decoded(one):
                 if isinstance(found, bytes):
                     yield found
