@@ -203,6 +203,18 @@ def test_small_counts_of_people_are_not_told() -> None:
     assert "ladders" not in found["tables"]
 
 
+def test_verdicts_keep_what_does_not_rest_on_few_scans() -> None:
+    rows = {
+        "a": {"figure": "age_r", "value": 0.71234567, "limit": 0.41, "sense": ">=", "passed": True},
+        "b": {"figure": "fid", "value": 0.5, "limit": 0.41, "sense": "<=", "passed": False},
+        "c": {"figure": "ms_ssim", "value": 0.5, "limit": 0.41, "sense": "<=", "passed": False},
+    }
+    counts = {"age_r": 50, "age_r_real": 9, "fid": 9, "fid_real": 9, "ms_ssim": 44, "ms_ssim_reconstruction": 45}
+    figures = {key: value for name, n in counts.items() for key, value in ((name, 0.5), (f"{name}_n", n))}
+    found = publishable.figures({**figures, "verdicts": rows})["verdicts"]
+    assert [(row["value"], row["limit"]) for row in found.values()] == [(0.7123, None), (None, None), (0.5, 0.41)]
+
+
 def test_a_study_of_few_scans_has_a_public_page(tmp_path: Path) -> None:
     """Figures of real scans are left out, and the page is whole."""
     found = planted(volumes())
