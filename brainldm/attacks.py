@@ -29,7 +29,7 @@ NAMES = {"image": "image", "texture": "texture", "mu": "latent", "features": "fe
 class Attacked:
     """Scans that are attacked, one of each person, in random order: places in the table of members [N] and others [M].
 
-    The first `planted` members are those that positive controls plant. `unusual`, bool [N+M], are the most unusual tenth by covariates.
+    The first `planted` members are those that positive controls plant.
     """
 
     members: np.ndarray
@@ -51,6 +51,10 @@ class Attacked:
             distances, _ = nearest_references(Chosen(rows, self.places), described[space])
             found[f"nearest_{space}"] = distances.T
         return found
+
+    def reference(self, space: str) -> np.ndarray:
+        """Return the mean distances [N+M] of the scans to held-out scans of other folds."""
+        return np.concatenate(membership.reference_distances(self.spaces[space], self.members, self.others))
 
     def told(self, scores: np.ndarray, controls: Sequence[np.ndarray] = ()) -> Attack:
         """Return what scores [N+M] tell, and the least AUC of planted members against others by the scores [N+M] of the controls."""
@@ -77,27 +81,35 @@ def one_each(table: pd.DataFrame, places: np.ndarray) -> np.ndarray:
 
 
 def on_volumes(attacked: Attacked, nearest: Arrays, planted: Mapping[str, Arrays]) -> dict[str, dict[str, Attack]]:
-    """Return attacks by target and name, and what is told without the release (`without_release` of the target images).
+    """Return attacks by target and name, and what can be told without the release (`without_release` of the target images).
 
     `nearest` and, for each kind of planted copies, `planted` hold what `Attacked.nearest` gave, part by part.
     """
     found: dict[str, dict[str, Attack]] = {target: {} for target in attacked.targets.values()}
     for space, target in attacked.targets.items():
         key = f"nearest_{space}"
-        reference = np.concatenate(membership.reference_distances(attacked.spaces[space], attacked.members, attacked.others))
+        reference = attacked.reference(space)
         distance = nearest[key].min(axis=0)
         with_copies = [np.minimum(distance, copies[key].min(axis=0)) for copies in planted.values()]
         ratio = membership.log_ratio(reference, distance)
         ratios = [membership.log_ratio(reference, near) for near in with_copies]
         found[target][f"{NAMES[space]}_nearest"] = attacked.told(-distance, [-near for near in with_copies])
         found[target][f"{NAMES[space]}_density_ratio"] = attacked.told(ratio, ratios)
-        if space == "image":
-            without = attacked.told(-reference)
-    found["images"]["without_release"] = without
+    found["images"]["without_release"] = attacked.told(-attacked.reference("image"))
     return found
 
 
-def on_autoencoder(attacked: Attacked, nets: Panel, images: Read, means: Read) -> Attack:
+def _calibrated(attacked: Attacked, scores: np.ndarray, control: np.ndarray | None) -> tuple[Attack, Attack]:
+    """Return what negative logarithms of squared errors [N+M] tell, and what they tell relative to the distance to held-out scans.
+
+    A scan unlike all others is hard for every network, whether it was trained on or not (Watson et al. 2022, arXiv 2111.08440).
+    """
+    hard = 2 * np.log(np.maximum(attacked.reference("image"), 1e-12))
+    controls = [] if control is None else [control]
+    return attacked.told(scores, controls), attacked.told(scores + hard, [one + hard for one in controls])
+
+
+def on_autoencoder(attacked: Attacked, nets: Panel, images: Read, means: Read) -> dict[str, Attack]:
     """Return what the error tells with which the autoencoder returns a scan.
 
     The control is a linear autoencoder of low-resolution images with as many components as it was fitted to scans.
@@ -108,24 +120,26 @@ def on_autoencoder(attacked: Attacked, nets: Panel, images: Read, means: Read) -
     ]
     low = np.asarray(attacked.spaces["image"](attacked.places), np.float64)
     fitted = low[: attacked.planted]
-    controls = []
+    control = None
     if len(fitted):
         mean = fitted.mean(axis=0)
         _, values, axes = np.linalg.svd(fitted - mean, full_matrices=False)
         axes = axes[values > 1e-9 * values.max()]
         away = low - mean
-        controls.append(-_log(((away - away @ axes.T @ axes) ** 2).mean(axis=1)))
-    return attacked.told(-_log(np.concatenate(errors)), controls)
+        control = -_log(((away - away @ axes.T @ axes) ** 2).mean(axis=1))
+    plain, calibrated = _calibrated(attacked, -_log(np.concatenate(errors)), control)
+    return {"reconstruction": plain, "reconstruction_calibrated": calibrated}
 
 
-def on_diffusion(attacked: Attacked, nets: Panel, means: Read, seed: int) -> Attack:
+def on_diffusion(attacked: Attacked, nets: Panel, means: Read, seed: int) -> dict[str, Attack]:
     """Return what the denoising loss of the diffusion model tells; the control is a denoiser that has memorised the planted scans."""
 
     def read(part: range) -> np.ndarray:
         return means(attacked.places[part.start : part.stop])
 
     scores = nets.denoising_scores(read, attacked.covariates, range(attacked.planted), seed)
-    return attacked.told(scores["network"], [scores["memoriser"]] if attacked.planted else [])
+    plain, calibrated = _calibrated(attacked, scores["network"], scores.get("memoriser"))
+    return {"denoising_loss": plain, "denoising_loss_calibrated": calibrated}
 
 
 def _log(values: np.ndarray) -> np.ndarray:
@@ -137,8 +151,8 @@ def conduct(
 ) -> tuple[Entries, Entries]:
     """Return `entries` of all attacks; arguments as of those."""
     found = on_volumes(attacked, nearest, planted)
-    found["autoencoder"]["reconstruction"] = on_autoencoder(attacked, nets, images, means)
-    found["diffusion"] = {"denoising_loss": on_diffusion(attacked, nets, means, seed)}
+    found["autoencoder"] |= on_autoencoder(attacked, nets, images, means)
+    found["diffusion"] = on_diffusion(attacked, nets, means, seed)
     return entries(found)
 
 

@@ -129,12 +129,11 @@ def test_models_that_were_fitted_for_too_long_are_caught_and_models_of_other_peo
 
     of_coder = attacks.on_autoencoder(attacked, nets, lambda places: SCANS[places], means)
     of_denoiser = attacks.on_diffusion(attacked, nets, _latents, seed=3)
-    assert of_coder.control_auc >= 0.9
-    assert of_denoiser.control_auc >= 0.9
-    verdicts = [membership.verdict({"one": attack}) for attack in (of_coder, of_denoiser)]
+    assert all(attack.control_auc >= 0.9 for attack in [*of_coder.values(), *of_denoiser.values()])
+    verdicts = [membership.verdict(attacks_on) for attacks_on in (of_coder, of_denoiser)]
     if fitted_to == "others":
         assert verdicts == [NO_LEAK, NO_LEAK]
     else:
-        assert of_coder.found["tpr"] > 0.6
-        assert of_denoiser.found["tpr"] >= 0.9 * SEEN / N_TRAIN  # all that it saw, of many that it did not
+        assert min(attack.found["tpr"] for attack in of_coder.values()) > 0.6
+        assert of_denoiser["denoising_loss"].found["tpr"] >= 0.9 * SEEN / N_TRAIN  # all that it saw, of many that it did not
         assert verdicts[0] == membership.LEAK

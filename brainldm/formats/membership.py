@@ -18,7 +18,9 @@ SAYS = {
     "nearest": "distance to the nearest synthetic volume",
     "density_ratio": "the same, over the distance to held-out scans",
     "reconstruction": "error of the reconstruction",
+    "reconstruction_calibrated": "the same, over the distance to held-out scans",
     "denoising_loss": "denoising loss",
+    "denoising_loss_calibrated": "the same, over the distance to held-out scans",
     "without_release": "no attack: distance to held-out scans alone",
 }
 SPACES = {"image": "low-resolution image", "texture": "fine detail", "latent": "latent mean", "feature": "features"}

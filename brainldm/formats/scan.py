@@ -13,8 +13,11 @@ import numpy as np
 from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
 
-from brainldm.core.errors import ScanError
-from brainldm.formats.nifti import DAMAGE, check_size, inflate
+from brainldm.core.errors import DataError, ScanError
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import open_regular, read_all
+from brainldm.formats.nifti import DAMAGE, MOST_BYTES, check_size, inflate
+from brainldm.formats.pointers import link_remedy, pointer_remedy
 
 GZIP_MAGIC = b"\x1f\x8b"
 KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}  # by the size of the header, a NIfTI file's first four bytes
@@ -35,9 +38,12 @@ class Scan(NamedTuple):
     affine: np.ndarray
 
 
-def read_scan(path: Path) -> Scan:
-    """Read a .nii, .nii.gz, .mgz or .mgh to its last byte; a 4-D image of one frame counts as 3-D. Intensities stay as they are."""
-    image = open_image(path)
+def read_scan(path: Path, most_bytes: int = MOST_BYTES) -> Scan:
+    """Read a .nii, .nii.gz, .mgz or .mgh to its last byte; a 4-D image of one frame counts as 3-D. Intensities stay as they are.
+
+    ScanError if it cannot be used, or has more than `most_bytes` when it is unpacked.
+    """
+    image = open_image(path, most_bytes)
     _check_shape(path, image.shape)
     affine = _affine(path, image)
     _check_geometry(path, image.shape, affine)
@@ -46,9 +52,9 @@ def read_scan(path: Path) -> Scan:
     return Scan(np.asarray(scan.dataobj, np.float32), scan.affine)
 
 
-def open_image(path: Path) -> Image:
-    """The image of a file that is whole to its last byte; ScanError if it is not."""
-    return _decode(path, _inflate(path, _read(path)))
+def open_image(path: Path, most_bytes: int = MOST_BYTES) -> Image:
+    """The image of a file that is whole to its last byte; ScanError if it is not, or has more than `most_bytes`."""
+    return _decode(path, _inflate(path, _read(path, most_bytes), most_bytes))
 
 
 def fingerprint(path: Path) -> str:
@@ -56,21 +62,23 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(_read(path)).hexdigest()
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    if not path.exists():
+        raise ScanError(f"{printable(path)}: expected a scan, found no file{link_remedy(path)}")
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ScanError(f"{path}: expected a scan, found no file") from None
+        return read_all(open_regular(path, "scan"), path, most_bytes)
+    except DataError as error:
+        raise ScanError(str(error)) from None
     except OSError as error:
-        raise ScanError(f"{path}: expected a scan, found a file that cannot be read ({error.strerror})") from None
+        raise ScanError(f"{printable(path)}: expected a scan, found a file that cannot be read ({error.strerror})") from None
 
 
-def _inflate(path: Path, content: bytes) -> bytes:
+def _inflate(path: Path, content: bytes, most_bytes: int) -> bytes:
     """All of it, checksum included: nibabel stops before the end of the stream and takes a damaged file for a whole one."""
     if not content.startswith(GZIP_MAGIC):
         return content
     try:
-        return inflate(content)
+        return inflate(content, most_bytes)
     except (OSError, EOFError, zlib.error) as error:
         raise ScanError(f"{path}: expected a whole gzip file, found a truncated or damaged gzip stream ({error})") from None
 
@@ -79,6 +87,8 @@ def _decode(path: Path, content: bytes) -> Image:
     orders = (int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big"))
     nifti = next((KINDS[size] for size in orders if size in KINDS), None)
     kind: type[Image] | None = nib.MGHImage if content.startswith(MGH_VERSION) else nifti
+    if remedy := pointer_remedy(content):
+        raise ScanError(f"{path} holds a pointer of git-annex or git-lfs in place of its content. {remedy}.")
     if kind is None:
         raise ScanError(f"{path}: expected a NIfTI or MGH image, found {len(content)} bytes that begin with {content[:16]!r}")
     if kind is nib.MGHImage and content[MGH_GOOD_RAS] == bytes(2):  # nibabel would make an orientation up

@@ -34,12 +34,13 @@ FIDELITY = (
 )
 
 MEMBERSHIP = (
-    "attacks that score training scans against held-out scans; auc: probability that a training scan scores higher, interval of Newcombe "
-    "(2006, method 5); tpr: true positives at 1 % false positives, interval of Clopper and Pearson (1934); unusual: the tenth of people "
-    "farthest in Mahalanobis distance of covariates. Scores by distance to the nearest synthetic volume, alone and relative to held-out "
-    "scans (DOMIAS, van Breugel et al. 2023), in low-resolution images, strength of fine detail, latent means and the age model's or "
-    "MedicalNet's features; by the error of the autoencoder's reconstruction; by the denoising loss of the diffusion model at 5, 10, 20 "
-    "and 40 % of its timesteps. The verdict corrects for all looks of a target (Bonferroni)"
+    "attacks that score training scans against held-out scans; auc: probability that a training scan scores higher, "
+    "interval of Newcombe (2006, method 5); tpr: true positives at 1 % false positives, interval of Clopper and Pearson "
+    "(1934); unusual: the tenth of people farthest in Mahalanobis distance of covariates. Scores by distance to the "
+    "nearest synthetic volume, alone and relative to held-out scans (DOMIAS, van Breugel et al. 2023), in low-resolution "
+    "images, strength of fine detail, latent means and the age model's or MedicalNet's features; by the error of the "
+    "autoencoder's reconstruction and by the denoising loss of the diffusion model at 5, 10, 20 and 40 % of its "
+    "timesteps, alone and relative to the distance to held-out scans. The verdict corrects for all looks (Bonferroni)"
 )
 
 
@@ -92,18 +93,32 @@ def definitions(shape: tuple[int, int, int]) -> dict[str, Any]:
             **{"sensitivity": audit.SENSITIVITY, "confidence": audit.CONFIDENCE, "fewest": audit.FEWEST, "passed": PASSED},
             "planted": {"noise": audit.NOISE, "shift_mm": audit.SHIFT_MM, "gain": audit.GAIN},
         },
-        "membership": {
-            "definition": MEMBERSHIP,
-            "block_mm": {"image": audit.BLOCK_MM, "texture": membership.TEXTURE_MM},
-            "neighbours": {"synthetic": 1, "reference": audit.NEIGHBOURS, "folds": membership.FOLDS},
-            "false_positives": membership.FALSE_POSITIVES,
-            "unusual": membership.UNUSUAL,
-            "leak": {"auc_above": 0.5 + membership.TOLERANCE, "unusual_auc_above": 0.5 + membership.TOLERANCE_UNUSUAL}
-            | {"tpr_above": membership.MOST_SURE, "confidence": membership.CONFIDENCE},
-            "passed": {"says": NO_LEAK, "auc_excluded": membership.EXCLUDED, "control_auc": membership.CONTROL_AUC, "fewest": audit.FEWEST},
-        },
+        "membership": _membership(),
         "qc_pass_fraction": {"definition": "share of volumes that pass the rules of `measure.quality`"},
         "rejection_rate": {"definition": "share of draws that fail them, redrawn or kept; interval: Clopper and Pearson (1934)"},
         "verdicts": {rule.name: str(rule) for rule in verdicts.RULES},
     }
     return dict(json.loads(json.dumps(found)))
+
+
+def _membership() -> dict[str, Any]:
+    """Return what membership-inference attacks are and what their verdicts rest on."""
+    return {
+        "definition": MEMBERSHIP,
+        "block_mm": {"image": audit.BLOCK_MM, "texture": membership.TEXTURE_MM},
+        "neighbours": {"synthetic": 1, "reference": audit.NEIGHBOURS, "folds": membership.FOLDS},
+        "false_positives": membership.FALSE_POSITIVES,
+        "unusual": membership.UNUSUAL,
+        "leak": {
+            "auc_above": 0.5 + membership.TOLERANCE,
+            "unusual_auc_above": 0.5 + membership.TOLERANCE_UNUSUAL,
+            "tpr_above": membership.MOST_SURE,
+            "confidence": membership.CONFIDENCE,
+        },
+        "passed": {
+            "says": NO_LEAK,
+            "auc_excluded": membership.EXCLUDED,
+            "control_auc": membership.CONTROL_AUC,
+            "fewest": audit.FEWEST,
+        },
+    }

@@ -13,9 +13,11 @@ from brainldm.core.config import read_section
 from brainldm.core.errors import DataError
 from brainldm.core.files import atomic_folder, read_json, sha256, write_json, write_text
 from brainldm.core.gate import pass_audit
+from brainldm.core.outputs import without_dots
 from brainldm.core.publication import Release
 from brainldm.formats import bids, cards, citation, html, package
 from brainldm.formats.croissant import croissant
+from brainldm.formats.earlier_release import check_replaceable
 from brainldm.formats.facts import DESCRIBED, Facts
 from brainldm.formats.leaks.check import check as check_leaks
 from brainldm.formats.packs import read_pack
@@ -39,8 +41,9 @@ def main(
     key: Annotated[list[Path] | None, typer.Option(help="secret key of the requests; it may not be in the release")] = None,
     manifest: Annotated[Path | None, typer.Option(help="manifest of the raw scans; none of its paths may be in the release")] = None,
     page: Annotated[Path | None, typer.Option(help="public page of the report, which the release carries")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace texts of an earlier release that were edited")] = False,
 ) -> None:
-    """A dataset is built beside its place and swapped in; what an earlier run left there goes."""
+    """A dataset is built beside its place and swapped in; an earlier release there goes, other files are refused."""
     given, packs, figures = read_section(section, "release"), sorted(pack, key=lambda path: path.stem), read_json(report)
     own = given.own(Release)
     figures = publishable_figures(pass_audit(figures, report, own.despite_audit, own.packaging))
@@ -54,10 +57,11 @@ def main(
         wanted.append((f"{own.name}-sample", "files", min(own.sample, n_rows), sample))
     sealed = [read_pack(path) for path in packs]
     check_origin(packs, sealed)
-    for *_, place in wanted:
-        _check_place(place.parent)
-    for name, packaging, n_wanted, place in wanted:
-        with atomic_folder(place.resolve().parent) as folder:
+    places = [without_dots(place.parent) for *_, place in wanted]
+    for place in places:
+        check_replaceable(place, overwrite)
+    for (name, packaging, n_wanted, _), place in zip(wanted, places, strict=True):
+        with atomic_folder(place) as folder:
             tars = package.link_tars(folder, packs) if packaging == "tars" else {}
             if packaging == "latents" and autoencoder:
                 package.link_latents(folder, packs, latents or [], autoencoder)
@@ -68,13 +72,8 @@ def main(
             _write_texts(folder, facts, tars, protocol, public)
             infohash = package.seal(folder, name, sealed[0]["piece_length"], own.web_seeds, tars)
             check_leaks(folder, covariates, key or (), manifest)
-        logging.info("%s: %d volumes, infohash %s", place.parent, len(table), infohash)
-
-
-def _check_place(folder: Path) -> None:
-    """Refuse to replace a folder that holds anything but an earlier release."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / package.TABLE).exists():
-        raise DataError(f"{folder}: expected no folder, an empty one or an earlier release to replace, found other files")
+            check_replaceable(place, overwrite, folder)
+        logging.info("%s: %d volumes, infohash %s", place, len(table), infohash)
 
 
 def read_public_page(path: Path) -> str:

@@ -156,3 +156,11 @@ def test_a_key_that_is_missing_or_short_is_one_error(release: Path) -> None:
     (release.parent / "short.key").write_bytes(b"abc")
     with pytest.raises(DataError, match=r"fewer than 16 bytes"):
         found_in(release, keys=[release.parent / "short.key"])
+
+
+def test_processes_find_what_one_finds(person: Path) -> None:
+    ROWS["TSV, rounded"](person)
+    ROWS["a tensor"](person)
+    put(person, "README.md", "see sub-0123")
+    assert sorted(found_in(person, jobs=2)) == sorted(found_in(person))
+    assert len(found_in(person)) == 3

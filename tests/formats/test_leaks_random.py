@@ -88,7 +88,7 @@ def check_seeds(seeds: range, folder: Path) -> None:
         found = [str(one) for one in findings(own / "release", own / "covariates.tsv", [own / "key"])]
         if not any(expected in line for line in found):
             missed.append((seed, form, text, found))
-    assert not missed
+    assert not missed, f"{len(missed)} of {len(seeds)}: {missed[:20]}"
 
 
 def test_a_random_plant_is_found(tmp_path: Path) -> None:

@@ -73,6 +73,21 @@ def test_intervals_have_limits_and_shrink() -> None:
     assert auc_interval(0.5, 1, 1) == pytest.approx((0, 1), abs=0.15)
 
 
+def test_any_scores_have_an_interval_around_their_auc_that_turns_with_them() -> None:
+    generator = np.random.default_rng(18)
+    for _ in range(1000):
+        n, m = generator.integers(1, 300, 2)
+        levels = generator.choice([2, 5, 1000])
+        members, others = (generator.integers(0, levels, size) + generator.choice([0.0, 1.0]) for size in (n, m))
+        members[generator.random(n) < 0.1] = np.inf
+        area = auc(members, others)
+        low, high = auc_interval(area, n, m)
+        assert 0 <= low <= area <= high <= 1
+        assert auc(-others, -members) == pytest.approx(area)
+        assert auc_interval(1 - area, n, m) == pytest.approx((1 - high, 1 - low), abs=1e-6)
+        assert 0 <= chance_of(int(sure(members, others).sum()), n, m) <= 1
+
+
 def test_the_chance_of_a_true_positive_rate_is_exact() -> None:
     generator = np.random.default_rng(7)
     for n, m in ((30, 20), (40, 250)):

@@ -22,8 +22,8 @@ QUICK = {"ssim_pairs": 8, "bootstrap": 20, "ladder_steps": 2, "planted_copies": 
 LEFT = {"report.json", "protocol.yaml", "agreement.tsv", "reference.npz", "images.npz", "shown.json"}
 ATTACKS = {
     "images": ["image_nearest", "image_density_ratio", "texture_nearest", "texture_density_ratio", "without_release"],
-    "autoencoder": ["latent_nearest", "latent_density_ratio", "reconstruction"],
-    "diffusion": ["denoising_loss"],
+    "autoencoder": ["latent_nearest", "latent_density_ratio", "reconstruction", "reconstruction_calibrated"],
+    "diffusion": ["denoising_loss", "denoising_loss_calibrated"],
     "age": ["feature_nearest", "feature_density_ratio"],
 }
 DEMO = parse(yaml.safe_load((ROOT / "config.yaml").read_text()))

@@ -103,7 +103,7 @@ def test_every_fault_of_the_users_table_is_listed_by_line(tmp_path: Path) -> Non
         "  line 5: brain_ml: expected mL above 0, 5000 at most, found nothing",
         "  line 5: ventricles_ml: expected mL above 0, 5000 at most, found '39872'",
         "  line 6: age_years: expected years above 0, 125 at most, found '-1'",
-        "  line 6: ventricles_ml: expected mL above 0, 5000 at most, found 'inf'",
+        "  line 6: ventricles_ml: expected mL above 0, 5000 at most, found 'inf'; it is not finite. Write a number, or n/a.",
     ]
     path.write_text("age,sex,ventricles_ml,brain_ml\n")
     with pytest.raises(DataError, match=r"expected the column.s. age_years, found age, sex"):

@@ -50,6 +50,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.server.count(len(sent))
         self.send_response(206 if gives_part else 200)
         self.send_header("Content-Length", str(len(part)))
+        if gives_part:
+            self.send_header("Content-Range", f"bytes {asked[1]}-{int(asked[1]) + len(part) - 1}/{len(content)}")
         self.end_headers()
         self.wfile.write(sent)
 

@@ -1,9 +1,12 @@
 """The leak check of a folder: every file in it is of a kind that a release may hold, is read to its last byte and searched."""
 
 import logging
+import multiprocessing
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, repeat
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,9 +16,10 @@ from brainldm.core.errors import DataError
 from brainldm.formats.leaks.archives import tar_pieces
 from brainldm.formats.leaks.compressed import nifti_pieces, png_pieces, volume_pieces
 from brainldm.formats.leaks.parquet import parquet_pieces
+from brainldm.formats.leaks.people import PeopleSearch
 from brainldm.formats.leaks.pieces import Array, Fault, Pieces, Text, Unreadable
 from brainldm.formats.leaks.search import Finding, Search
-from brainldm.formats.leaks.secrets import read_secrets
+from brainldm.formats.leaks.secrets import Secrets, read_secrets
 from brainldm.formats.leaks.tensors import tensor_pieces, torrent_pieces
 from brainldm.formats.leaks.texts import json_pieces, table_pieces, text_pieces
 
@@ -42,9 +46,9 @@ KINDS = (*_WHOLE, *_STREAMED, *_TEXT_NAMES)
 DAMAGE = (Unreadable, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, OSError, RecursionError)
 
 
-def check(folder: Path, covariates: Path, keys: Sequence[Path] = (), manifest: Path | None = None) -> None:
+def check(folder: Path, covariates: Path, keys: Sequence[Path] = (), manifest: Path | None = None, jobs: int = 1) -> None:
     """Raise a DataError, which names file, place and finding, if `folder` holds anything that may not be published."""
-    found = list(findings(folder, covariates, keys, manifest))
+    found = list(findings(folder, covariates, keys, manifest, jobs))
     if found:
         raise DataError(
             f"{found[0]}. This must not be published ({len(found)} finding(s)). "
@@ -52,25 +56,55 @@ def check(folder: Path, covariates: Path, keys: Sequence[Path] = (), manifest: P
         )
 
 
-def findings(folder: Path, covariates: Path, keys: Sequence[Path] = (), manifest: Path | None = None) -> Iterator[Finding]:
-    """Yield, once each, what must not be published and what cannot be read in a folder.
+def findings(folder: Path, covariates: Path, keys: Sequence[Path] = (), manifest: Path | None = None, jobs: int = 1) -> Iterator[Finding]:
+    """Yield, once each, what must not be published and what cannot be read in a folder, with `jobs` processes.
 
     `covariates` is the table of the training scans, `manifest` that of the raw scans, `keys` are files of the lab's keys.
     DataError if one of these cannot be read.
     """
     secrets = read_secrets(covariates, keys, manifest)
-    search = Search(secrets, _n_released(folder))
+    n_released = _n_released(folder)
+    search = Search(secrets, n_released)
     shared = sum(search.ids.is_taken(value) for value in set(secrets.people["participant_id"]))
     if shared:
         logging.warning("%s: %d ids are names of synthetic participants too: those names cannot be told apart", covariates, shared)
-    seen: set[Finding] = set()
-    for file, pieces in _files(folder):
-        for piece in _guarded(pieces):
+    entries = _entries(folder)
+    if jobs > 1 and len(entries) > 1:
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            for found, people in pool.map(_searched, repeat(secrets), repeat(n_released), _shares(entries, jobs)):
+                yield from found
+                search.people.merge(people)
+    else:
+        yield from _found(search, entries)
+    yield from dict.fromkeys(search.rows())
+
+
+def _found(search: Search, entries: list[tuple[str, Path]]) -> Iterator[Finding]:
+    """Yield the findings of files, once each; rows of covariates stay in the search."""
+    for file, path in entries:
+        seen: set[Finding] = set()
+        for piece in chain([Text("name", file)], _guarded(_entry(path))):
             for finding in search.look(file, piece):
                 if finding not in seen:
                     seen.add(finding)
                     yield finding
-    yield from dict.fromkeys(search.rows())
+
+
+def _searched(secrets: Secrets, n_released: int, entries: list[tuple[str, Path]]) -> tuple[list[Finding], PeopleSearch]:
+    """Return the findings of files and the search of their rows; runs in a process of its own."""
+    search = Search(secrets, n_released)
+    return list(_found(search, entries)), search.people
+
+
+def _shares(entries: list[tuple[str, Path]], jobs: int) -> list[list[tuple[str, Path]]]:
+    """Return the files in `jobs` shares of about as many bytes."""
+    shares: list[list[tuple[str, Path]]] = [[] for _ in range(jobs)]
+    n_bytes = [0] * jobs
+    for size, file, path in sorted(((path.lstat().st_size, file, path) for file, path in entries), reverse=True):
+        smallest = n_bytes.index(min(n_bytes))
+        shares[smallest].append((file, path))
+        n_bytes[smallest] += size + 1
+    return shares
 
 
 def _n_released(folder: Path) -> int:
@@ -90,18 +124,18 @@ def _guarded(pieces: Pieces) -> Pieces:
         yield Fault("", f"cannot be read to its end: {error or type(error).__name__}")
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Pieces]]:
-    """Yield name and pieces of everything below a folder."""
+def _entries(folder: Path) -> list[tuple[str, Path]]:
+    """Return name and path of everything below a folder, in order."""
     if not folder.is_dir() or folder.is_symlink():
         raise DataError(f"Cannot check {folder}: it is no folder. Name the folder that will be published.")
+    found = []
     for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders.sort()
         for name in sorted([*folders, *names]):
             path = Path(parent) / name
             relative = path.relative_to(folder).as_posix()
-            shown = relative.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            yield shown, iter([Text("name", shown)])
-            yield shown, _entry(path)
+            found.append((relative.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), path))
+    return found
 
 
 def _refuse(error: OSError) -> None:

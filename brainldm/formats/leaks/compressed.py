@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Generator
 
+import numpy as np
 from isal import isal_zlib
 
 from brainldm.formats.leaks.pieces import Array, Fault, Field, Piece, Pieces, Text, Unreadable, rest
@@ -104,7 +105,7 @@ def nifti_pieces(content: bytes) -> Pieces:
     for name, (start, length) in _HEADER_TEXTS.items():
         yield Field(f"header, {name}", content[start : start + length])
     numbers = {name: struct.unpack_from(f"{order}{kind}", content, start) for name, (start, kind) in _HEADER_NUMBERS.items()}
-    yield Text("header, numbers", "\n".join(f"{name}: {' '.join(f'{value:g}' for value in found)}" for name, found in numbers.items()))
+    yield Text("header, numbers", "\n".join(f"{name}: {' '.join(map(_shown, found))}" for name, found in numbers.items()))
     yield Field("header", content[:_NIFTI_1])
     start = int(offset)
     end = start + math.prod(dimensions[1 : dimensions[0] + 1]) * bits // 8
@@ -115,6 +116,11 @@ def nifti_pieces(content: bytes) -> Pieces:
     if len(content) > end:
         yield Fault("behind the voxels", f"{len(content) - end} bytes behind the voxels")
         yield Field("behind the voxels", content[end:])
+
+
+def _shown(value: float) -> str:
+    """Return a number of a header with the fewest digits that give it."""
+    return str(int(value)) if math.isfinite(value) and value == int(value) else str(np.float32(value))
 
 
 def _extensions(content: bytes, order: str) -> Pieces:

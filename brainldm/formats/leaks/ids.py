@@ -13,6 +13,8 @@ _LETTERS = re.compile(r"[^\W\d_]{3,}")
 _DIGEST = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{32,64}(?![0-9A-Za-z])")
 _SEPARATOR = r"[\W_]{0,3}"
 LONG_NUMBER = 5  # digits: a number of fewer is a count as often as an id
+_QUOTES = ("'", '"')
+_SHORTEST = 3  # digits of a label that stands alone, as a value or a name
 _ZEROED = 4  # digits of a label that begins with a zero, as no count does
 _RELEASED_DIGITS = 6  # of a synthetic participant's name
 
@@ -33,7 +35,7 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _POINT_BEFORE = re.compile(r"(?:^|[^\w)\]])\.$|\d\.$|\de[+-]?$")
-_POINT_AFTER = re.compile(r"\.\d")
+_POINT_AFTER = re.compile(r"\.(?!0+(?!\d))\d")
 _GLUED = re.compile(r"(?:s|p|pt|pat|id|eid|case|subj?|subject|participant|patient|vp|scan)", re.IGNORECASE)
 _NO_IDS = re.compile(
     r"(?<![\w-])(?:(?P<checked>\d{4}-(?:\d{4}-\d{4}-)?\d{3}[\dx])"  # ORCID, ISSN
@@ -119,13 +121,13 @@ class IdSearch:
             return
         self.by_digits.setdefault(anchor.lstrip("0") or "0", []).append(needle)
 
-    def find(self, text: str, shortest: int = 0) -> Iterator[str]:
-        """Yield the ids that stand in a text; with `shortest`, only spellings of so many letters and digits."""
+    def find(self, text: str, shortest: int = 0, is_name: bool = False) -> Iterator[str]:
+        """Yield the ids that stand in a text or a file's name; with `shortest`, only spellings of so many letters and digits."""
         text = self._without_names_of_others(folded(text))
         for found in _DIGITS.finditer(text):
             for needle in self.by_digits.get(found[0].lstrip("0") or "0", ()):
                 synthetic = needle.parts[0] == "sub" and len(found[0]) == _RELEASED_DIGITS and found[0] not in needle.parts
-                if needle.length >= shortest and not synthetic and _stands(needle, text, found.start(), found.end()):
+                if needle.length >= shortest and not synthetic and _stands(needle, text, found.start(), found.end(), is_name):
                     yield needle.shown
         if self.by_letters:
             for found in _LETTERS.finditer(text):
@@ -174,7 +176,7 @@ def _other_number(found: re.Match[str]) -> str:
     return "#" if digits[-1] == ("x" if expected == 10 else str(expected)) else checked
 
 
-def _stands(needle: Needle, text: str, start: int, end: int) -> bool:
+def _stands(needle: Needle, text: str, start: int, end: int, is_name: bool) -> bool:
     """Return whether an id with digits stands in a text where its longest number stands."""
     if len(needle.parts) > 1:
         return _whole(needle, text, start, end)
@@ -188,11 +190,13 @@ def _stands(needle: Needle, text: str, start: int, end: int) -> bool:
     significant = len(digits.lstrip("0"))
     if re.match(r"[^\W_]", after) and not (significant > LONG_NUMBER and re.match(r"[g-z]", after)):
         return False
-    if significant >= LONG_NUMBER:
-        counted = run[0] != "0" and (_COUNTED.search(before) or _UNIT.match(after))
+    counted = run[0] != "0" and (_COUNTED.search(before) or _UNIT.match(after))
+    if significant >= LONG_NUMBER and not digits.endswith("000"):
         return not counted
-    if run == digits and run[0] == "0" and len(run) >= _ZEROED:
-        return True
+    quoted = before[-1:] in _QUOTES and after[:1] in _QUOTES
+    alone = is_name or quoted or not (text[:start] + text[end:]).strip()
+    if run == digits and len(run) >= _SHORTEST and not counted and (alone or (run[0] == "0" and len(run) >= _ZEROED)):
+        return len(run) >= _ZEROED or run[0] == "0" or not is_name
     known = prefix in ("sub", "subj", "subject", "participant", "patient") or _NAMED.search(before)
     return bool(known) and (run == digits or (len(digits) > 2 and len(run) < _RELEASED_DIGITS))
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from brainldm.core.columns import MEASURED, REQUESTED, STORED
+from brainldm.core.rows import participant_id
 from brainldm.formats.leaks.compressed import MOST_BYTES, gzip_pieces, png_pieces
 from brainldm.formats.leaks.numbers import units_of
 from brainldm.formats.leaks.pieces import Array, Fault, Field, Piece, Pieces, Records, Text, Unreadable, windows
@@ -21,6 +22,7 @@ _MAGIC = b"PAR1"
 _CODECS = {1: "snappy", 4: "brotli", 6: "zstd", 7: "lz4_raw"}  # 0: none, 2: gzip; the others are not read
 _BYTE_ARRAYS = (6, 7)  # physical types that can hold text
 _DICTIONARY_PAGE = 2
+_MOST_ATTEMPTS = 1000
 _DICTIONARY_INDEXES = (2, 8)
 _UTF8, _MOST_ROWS = 0, 10_000
 
@@ -184,8 +186,9 @@ def _batch(batch: pa.RecordBatch) -> Pieces:
         kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
         if pa.types.is_floating(kind) or pa.types.is_integer(kind):
             numbers[name] = values.to_numpy(zero_copy_only=False)
-            if name not in NUMERIC:
-                texts[name] = [_whole(value) for value in values.to_pylist()]
+            if name not in NUMERIC or not _is_explained(name, numbers[name], batch):
+                label = f"{name} (unexpected)" if name in NUMERIC else name
+                texts[label] = [_whole(value) for value in values.to_pylist()]
         elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
             for row, value in enumerate(values.to_pylist()):
                 yield from _picture(f"column {name}, row {row}", value)
@@ -198,8 +201,24 @@ def _batch(batch: pa.RecordBatch) -> Pieces:
                     yield from windows(f"column {name}", found.astype(np.float64), units_of(found))
     if numbers:
         yield from _records(numbers)
-    lines = ("; ".join(f"{name}: {value}" for name, value in zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True))
+    lines = ("; ".join(map(_cell, texts, row)) for row in zip(*texts.values(), strict=True))
     yield Text("cells", "\n".join(lines))
+
+
+def _cell(name: str, value: Any) -> str:
+    """Return a cell with its column's name; a text stands in quotation marks."""
+    return f'{name}: "{value}"' if isinstance(value, str) else f"{name}: {value}"
+
+
+def _is_explained(name: str, values: np.ndarray, batch: pa.RecordBatch) -> bool:
+    """Return whether a known column holds what its name promises, so that no id can stand in it."""
+    if name == "index" and "participant_id" in batch.schema.names:
+        return batch["participant_id"].to_pylist() == [participant_id(index) for index in values]
+    if name == "seed":
+        return len(set(values.tolist())) < 2
+    if name == "attempt":
+        return bool(np.all(values < _MOST_ATTEMPTS))
+    return name != "noise_index" or "index" in batch.schema.names
 
 
 def _whole(value: Any) -> Any:

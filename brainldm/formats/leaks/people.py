@@ -10,21 +10,26 @@ import pandas as pd
 
 from brainldm.formats.leaks.pieces import Records
 
-CHANCE = 2e-3  # a row is a finding if chance alone would give less than so many like it in that kind of file
+CHANCE = 2e-3  # a row is a finding if chance would give less than so many like it, or better ones, in that kind of file
 COARSE = 0.02  # a value that more than this share of people has is no sign of one
-_AT_ONCE = 200_000  # numbers that are compared at once
+_AT_ONCE = 400_000_000  # pairs of a number and a participant that are compared at once
 _MOST_COLUMNS = 6
+_LEVELS = 160  # quarters of a decade of chance, from 1e-40 to 1
 _OTHER_UNITS = {"_years": (1.0, 1 / 12, 1 / 365.25), "_ml": (1.0, 1e-3, 1e3)}  # months and days; mm3 and litres
 _EPSILON = 6e-8  # relative, of 32-bit floats
 
 
 class Match(NamedTuple):
-    """A record that agrees with a participant in the covariates `columns`; `log_chance` is of one comparison."""
+    """A record that agrees with a participant in the covariates `columns`, the subset number `subset`.
+
+    `level` tells how many people a record with as many digits agrees with by chance.
+    """
 
     place: str
     participant: str
     columns: tuple[str, ...]
-    log_chance: float
+    subset: int
+    level: int
 
 
 class _Column(NamedTuple):
@@ -44,7 +49,7 @@ class PeopleSearch:
         self.columns = [_column(name, table[name]) for name in names[:_MOST_COLUMNS]]
         sizes = range(2, len(self.columns) + 1)
         self.subsets = [subset for size in sizes for subset in combinations(range(len(self.columns)), size)]
-        self.compared: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(self.subsets)))
+        self.expected: dict[str, np.ndarray] = {}  # by family, [subset, level]: agreements with one person, by chance
         self.matches: dict[str, list[Match]] = defaultdict(list)
         self._waiting: dict[tuple[str, bool], list[Records]] = defaultdict(list)
         self._n_waiting = 0
@@ -55,7 +60,7 @@ class PeopleSearch:
             return
         self._waiting[family, records.scaled].append(records)
         self._n_waiting += records.values.size
-        if self._n_waiting > _AT_ONCE:
+        if self._n_waiting * len(self.participants) > _AT_ONCE:
             self._compare()
 
     def found(self) -> Iterator[tuple[str, Match]]:
@@ -63,10 +68,17 @@ class PeopleSearch:
         self._compare()
         for family, matches in self.matches.items():
             for match in matches:
-                subset = tuple(index for index, column in enumerate(self.columns) if column.name in match.columns)
-                expected = self.compared[family][self.subsets.index(subset)] * len(self.participants) * np.exp(match.log_chance)
-                if expected < CHANCE:
+                by_chance = self.expected[family][match.subset, : match.level + 1].sum() * len(self.participants)
+                if by_chance < CHANCE:
                     yield family, match
+
+    def merge(self, other: "PeopleSearch") -> None:
+        """Add what another search of the same table compared."""
+        other._compare()
+        for family, expected in other.expected.items():
+            self.expected[family] = self.expected.get(family, 0) + expected
+        for family, matches in other.matches.items():
+            self.matches[family] += matches
 
     def _compare(self) -> None:
         for (family, scaled), waiting in self._waiting.items():
@@ -82,35 +94,40 @@ class PeopleSearch:
         self._n_waiting = 0
 
     def _match(self, family: str, places: list[str], record: np.ndarray, values: np.ndarray, units: np.ndarray, scaled: bool) -> None:
-        """Count the comparisons of a family, and keep the records that agree with a participant in two covariates or more."""
-        counts = np.zeros((len(places), len(self.columns)))
+        """Add up what chance explains, and keep the records that agree with a participant in two covariates or more."""
+        chances = np.zeros((len(places), len(self.columns)))
         hits = []
         for index, column in enumerate(self.columns):
             for scale in column.scales if scaled else (1.0,):
                 inside = _inside(column, values * scale, units * scale)
-                counts[:, index] += np.bincount(record[inside], minlength=len(places))
-                place, person, chance = _agreeing(column, values[inside] * scale, units[inside] * scale)
+                chance = _chance(column, values[inside] * scale, units[inside] * scale)
+                chances[:, index] += np.bincount(record[inside], weights=chance, minlength=len(places))
+                place, person = _agreeing(column, values[inside] * scale, units[inside] * scale)
                 where = np.flatnonzero(inside)[place]
-                hits.append(np.stack([record[where], person, np.full(len(where), index), where, chance], axis=1))
-        self.compared[family] += [float(counts[:, subset].prod(axis=1).sum()) for subset in self.subsets]
-        self.matches[family] += self._together(places, np.concatenate(hits))
+                hits.append(np.stack([record[where], person, np.full(len(where), index), where, chance[place]], axis=1))
+        together = np.stack([chances[:, subset].prod(axis=1) for subset in self.subsets], axis=1)
+        levels = np.clip(_LEVELS + 4 * np.log10(np.maximum(together, 1e-99)), 0, _LEVELS).astype(int)
+        expected = self.expected.setdefault(family, np.zeros((len(self.subsets), _LEVELS + 1)))
+        for number in range(len(self.subsets)):
+            expected[number] += np.bincount(levels[:, number], weights=together[:, number], minlength=_LEVELS + 1)
+        self.matches[family] += self._together(places, levels, np.concatenate(hits))
 
-    def _together(self, places: list[str], hits: np.ndarray) -> Iterator[Match]:
+    def _together(self, places: list[str], levels: np.ndarray, hits: np.ndarray) -> Iterator[Match]:
         """Yield what agrees with one participant in one record, in two columns or more, each with a number of its own."""
         hits = hits[np.lexsort((hits[:, 4], hits[:, 1], hits[:, 0]))]
         edges = np.flatnonzero(np.any(np.diff(hits[:, :2], axis=0) != 0, axis=1)) + 1
         starts = np.concatenate([[0], edges]).astype(int)
         ends = np.concatenate([edges, [len(hits)]]).astype(int)
         for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
-            used: dict[int, tuple[int, float]] = {}
-            for _, _, column, number, chance in hits[start:end]:
-                taken = {place for place, _ in used.values()}
-                if int(column) not in used and int(number) not in taken:
-                    used[int(column)] = (int(number), float(chance))
+            used: dict[int, int] = {}
+            for column, number in hits[start:end, 2:4].astype(int):
+                if column not in used and number not in used.values():
+                    used[int(column)] = int(number)
             if len(used) > 1:
+                record, person = int(hits[start, 0]), int(hits[start, 1])
                 names = tuple(self.columns[column].name for column in sorted(used))
-                total = sum(chance for _, chance in used.values())
-                yield Match(places[int(hits[start, 0])], self.participants[int(hits[start, 1])], names, total)
+                subset = self.subsets.index(tuple(sorted(used)))
+                yield Match(places[record], self.participants[person], names, subset, int(levels[record, subset]))
 
 
 def _column(name: str, cells: pd.Series) -> _Column:
@@ -130,8 +147,7 @@ def _inside(column: _Column, values: np.ndarray, units: np.ndarray) -> np.ndarra
     if not len(column.values):
         return np.zeros(len(values), bool)
     margin = 1 / column.density
-    telling = 2 * np.maximum(units / 2, _least(column, values)) * column.density < COARSE
-    return telling & (values > column.values[0] - margin) & (values < column.values[-1] + margin)
+    return (_chance(column, values, units) < COARSE) & (values > column.values[0] - margin) & (values < column.values[-1] + margin)
 
 
 def _least(column: _Column, values: np.ndarray) -> np.ndarray:
@@ -139,8 +155,13 @@ def _least(column: _Column, values: np.ndarray) -> np.ndarray:
     return np.maximum(column.unit / 2, _EPSILON * np.abs(values)) * (1 + 1e-6)
 
 
-def _agreeing(column: _Column, values: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return place, participant and logarithm of the chance of each agreement.
+def _chance(column: _Column, values: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Return the share of people, at most, whose value is the same to the last digit."""
+    return 2 * np.maximum(units / 2, _least(column, values)) * column.density
+
+
+def _agreeing(column: _Column, values: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return place and participant of each agreement.
 
     A value agrees if it is the participant's rounded to its last digit, or cut off there, or has more digits than the table.
     """
@@ -152,7 +173,4 @@ def _agreeing(column: _Column, values: np.ndarray, units: np.ndarray) -> tuple[n
     place = np.repeat(np.arange(len(values)), counts)
     first = np.repeat(np.cumsum(counts) - counts, counts)
     found = np.repeat(low, counts) + np.arange(len(place)) - first
-    apart = np.abs(column.values[found] - values[place])
-    rounded = np.maximum(units[place] / 2 * (1 + 1e-6), least[place])
-    reach = np.where(apart <= rounded, rounded, width[place])
-    return place, column.order[found], np.log(np.minimum(1.0, 2 * reach * column.density))
+    return place, column.order[found]

@@ -79,7 +79,7 @@ class Search:
                 if found := runs(spelled, _SHORTEST_BLOB, (2,), ascii_only=True):
                     yield from self._ids(file, place, found, _SHORTEST_BLOB)
                 continue
-            yield from self._ids(file, place, spelled)
+            yield from self._ids(file, place, spelled, is_name=place.endswith("name"))
             yield from self._machine(file, place, spelled)
             if self.keys and not spelled.isascii():
                 yield from self._keys(file, place, spelled.encode("latin-1", "replace"))
@@ -93,8 +93,8 @@ class Search:
                     for records in windows(place, values, units):
                         self._compare(file, records)
 
-    def _ids(self, file: str, place: str, text: str, shortest: int = 0) -> Iterator[Finding]:
-        for found in self.ids.find(text, shortest):
+    def _ids(self, file: str, place: str, text: str, shortest: int = 0, is_name: bool = False) -> Iterator[Finding]:
+        for found in self.ids.find(text, shortest, is_name):
             yield Finding(file, place, f"id of a training participant, {found!r}")
 
     def _keys(self, file: str, place: str, content: bytes) -> Iterator[Finding]:

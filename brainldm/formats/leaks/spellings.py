@@ -5,19 +5,23 @@ import binascii
 import html
 import re
 import unicodedata
+import zlib
 from collections.abc import Iterator
 from urllib.parse import unquote
 
 import numpy as np
 
 DEPTH = 3  # spellings inside spellings
+MOST_INFLATED = 1 << 26  # bytes
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{6,}={0,2}")
 _BASE64_LINES = re.compile(r"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{16,}\r?\n)+[A-Za-z0-9+/_-]+={0,2}")
 _BASE32 = re.compile(r"(?<![A-Za-z0-9])[A-Z2-7]{8,}={0,6}(?![A-Za-z0-9])")
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x)?((?:[0-9a-fA-F]{2}){4,})(?![0-9A-Za-z])")
 _HEX_APART = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9a-fA-F]{2}(?:, ?|[ :-])){3,}(?:0x)?[0-9a-fA-F]{2}(?![0-9A-Za-z])")
-_CODES = re.compile(r"(?<![\d.])(?:\d{1,3}[,;\s]{1,9}){3,}\d{1,3}(?![\d.])")
+_CODES = re.compile(r"(?<![\d.])(?:\d{1,3}(?:[,;]\s{0,9}|[ \t]{1,3})){3,}\d{1,3}(?![\d.])")
 _ESCAPE = re.compile(r"\\(?:u\{?([0-9a-fA-F]{4,6})\}?|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|([0-3][0-7]{2}))")
+_TAG = re.compile(r"<[^<>]{1,400}>")
+_BITS = re.compile(r"(?<!\d)(?:[01]{8}[ ,]?){4,}(?!\d)")
 _QUOTED = re.compile(r"(?:=[0-9A-F]{2})+")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:([,'\u2019\u202f\u00a0 ])\d{3})(?:\1\d{3})*(?![\d,])")
 _PRINTABLE = bytes(int(32 <= code < 127) for code in range(256))
@@ -56,6 +60,8 @@ def _decoded(text: str) -> Iterator[str | bytes]:
         yield html.unescape(text)
     if "%" in text:
         yield unquote(text, errors="replace")
+    if "<" in text:
+        yield _TAG.sub("", text)
     if "\\" in text:
         yield _ESCAPE.sub(_character, text)
     if "=" in text:
@@ -72,10 +78,12 @@ def _blobs(text: str) -> Iterator[str | bytes]:
     """Yield what codes of bytes in a text decode to: text where it is text, bytes of at least 16 otherwise."""
     codes = [binascii.unhexlify(found[1]) for found in _HEX.finditer(text)]
     codes += [_unhex(found[0]) for found in _HEX_APART.finditer(text)]
-    codes += [_unbase64(found[0]) for found in _BASE64.finditer(text) if len(found[0]) >= 8]
+    codes += [_unbase64(part) for found in _BASE64.finditer(text) for part in _with_parts(found[0])]
     codes += [_unbase64(re.sub(r"\s", "", found[0])) for found in _BASE64_LINES.finditer(text)]
     codes += [_unbase32(found[0]) for found in _BASE32.finditer(text)]
     codes += [_from_codes(found[0]) for found in _CODES.finditer(text)]
+    codes += [_from_bits(found[0]) for found in _BITS.finditer(text)]
+    codes += [inside for code in codes if (inside := _inflated(code))]
     for code in codes:
         if len(code) >= 4:
             found = as_text(code)
@@ -169,6 +177,12 @@ def _joined(found: re.Match[str]) -> str:
     return found[0].replace(found[1], "")
 
 
+def _with_parts(found: str) -> list[str]:
+    """Return a run of base64's characters, and its parts if its slashes may be those of a path."""
+    parts = [found, *found.split("/")] if "/" in found else [found]
+    return [part for part in parts if len(part) >= 8]
+
+
 def _unhex(text: str) -> bytes:
     return bytes.fromhex(re.sub(r"0x|\\x|[^0-9a-fA-F]", "", text))
 
@@ -184,6 +198,21 @@ def _unbase32(text: str) -> bytes:
     try:
         return base64.b32decode(plain + "=" * (-len(plain) % 8))
     except binascii.Error:
+        return b""
+
+
+def _from_bits(text: str) -> bytes:
+    bits = re.sub(r"[ ,]", "", text)
+    return int(bits, 2).to_bytes(len(bits) // 8)
+
+
+def _inflated(code: bytes) -> bytes:
+    """Return what a code holds if it is gzip or zlib data, up to MOST_INFLATED bytes."""
+    if code[:2] not in (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"):
+        return b""
+    try:
+        return zlib.decompressobj(47).decompress(code, MOST_INFLATED)
+    except zlib.error:
         return b""
 
 

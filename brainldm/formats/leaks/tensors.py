@@ -13,6 +13,7 @@ from brainldm.formats.leaks.pieces import Array, Fault, Field, Pieces, Text, Unr
 
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?"}
 _SIZES = {**{name: np.dtype(kind).itemsize for name, kind in _TYPES.items()}, "BF16": 2, "U16": 2, "U32": 4, "U64": 8}
+_ENTRY = ("dtype", "shape", "data_offsets")
 _LONGEST_HEADER = 100_000_000
 _AT_ONCE = 1 << 24  # numbers of a tensor that are compared at once
 _DEEPEST = 50
@@ -27,7 +28,7 @@ def tensor_pieces(path: Path) -> Pieces:
         if n_bytes < 8 or not 2 <= length <= min(n_bytes - 8, _LONGEST_HEADER):
             raise Unreadable("no safetensors header")
         text = file.read(length)
-    yield Field("header", text)
+    yield Array("header", text)
     try:
         pairs = json.loads(text, object_pairs_hook=list)
         found = [(name, dict(entry)) for name, entry in pairs if name != "__metadata__"]
@@ -35,8 +36,9 @@ def tensor_pieces(path: Path) -> Pieces:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Unreadable(f"a safetensors header that does not parse ({error})") from None
     for name, value in pairs:
-        if name == "__metadata__" and isinstance(value, list):
-            yield from (Text(f"metadata {key}", str(one)) for key, one in value)
+        yield Text("header", name)
+        used = dict(value) if name != "__metadata__" else {}
+        yield from (Text(f"header, {name}, {key}", f"{key}: {one}") for key, one in value if key not in _ENTRY or used.get(key) != one)
     data = np.memmap(path, np.uint8, "r", offset=8 + length) if n_bytes > 8 + length else np.zeros(0, np.uint8)
     end = 0
     for begin, stop, name, entry in placed:

@@ -38,10 +38,14 @@ class Pairs(list[tuple[str, Any]]):
     """A JSON object as a list of its pairs, those with equal keys too."""
 
 
+class Number(str):
+    """A number as it is written."""
+
+
 def json_pieces(content: bytes) -> Pieces:
     """Yield keys and values of a JSON file, line by line; Unreadable if it does not parse."""
     try:
-        value = json.loads(decode(content), object_pairs_hook=Pairs, parse_float=str, parse_int=str)
+        value = json.loads(decode(content), object_pairs_hook=Pairs, parse_float=Number, parse_int=Number)
         lines = list(_lines("", value))
         yield Text("JSON", "\n".join(lines))
         yield from _aligned(value)
@@ -60,9 +64,14 @@ def _lines(key: str, value: Any) -> Iterator[str]:
             for inside in value:
                 yield from _lines(key, inside)
         else:
-            yield f"{key}: {', '.join(map(str, value))}"
+            yield f"{key}: {', '.join(map(_quoted, value))}"
     else:
-        yield f"{key}: {value}"
+        yield f"{key}: {_quoted(value)}"
+
+
+def _quoted(value: Any) -> str:
+    """Return a value of JSON; a text stands in quotation marks."""
+    return f'"{value}"' if isinstance(value, str) and not isinstance(value, Number) else str(value)
 
 
 def _aligned(value: Any) -> Pieces:
