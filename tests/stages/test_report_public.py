@@ -15,6 +15,7 @@ from scipy import ndimage
 from brainldm.core.errors import DataError
 from brainldm.core.files import read_json
 from brainldm.formats import figures, html, publishable
+from brainldm.formats.leaks.check import findings
 from brainldm.formats.nifti import read_volume
 from brainldm.stages.release import read_public_page
 from brainldm.stages.report import main
@@ -175,6 +176,19 @@ def test_the_public_page_has_the_figures_all_the_same(run: Run) -> None:
     report = read_json(run.folder / "evaluate/report.json")
     assert f"{report['ventricles_r']:.3f}" in run.public
     assert f"{report['age_r_real']:.3f}" in run.public
+
+
+def test_the_leak_check_accepts_the_public_page_and_refuses_the_private_one(run: Run, tmp_path: Path) -> None:
+    lines = ["participant_id\tsex\tage_years\tventricles_ml\tbrain_ml"]
+    lines += [f"{name}\tF\t{50 + place + 0.1234}\t{20 + place + 0.4321}\t{1400 + place + 0.2468}" for place, name in enumerate(run.ids)]
+    (tmp_path / "covariates.tsv").write_text("\n".join(lines) + "\n")
+    refused = {}
+    for kind, text in (("public", run.public), ("private", run.private)):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "report.html").write_text(text, encoding="utf-8")
+        refused[kind] = list(findings(tmp_path / kind, tmp_path / "covariates.tsv"))
+    assert refused["public"] == []
+    assert len(refused["private"]) > 5
 
 
 def test_only_a_public_page_is_released(run: Run, tmp_path: Path) -> None:
