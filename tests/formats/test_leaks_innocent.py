@@ -103,7 +103,9 @@ def test_a_real_release_passes(results: Path, packaging: str, own: dict[str, obj
     latents = [results / "generate" / f"{shard}.safetensors" for shard in SHARDS]
     sample = results / f"{packaging}-sample" / "checksums.sha256" if own.get("sample") else None
     decoder = results / "autoencoder.safetensors"
-    release_stage.main(results / "release.json", packs, results / "report.json", results / "covariates.tsv", out, latents, decoder, sample)
+    tables = results / "covariates.tsv", results / "model.json"
+    inputs = (results / "release.json", packs, results / "report.json", *tables, out, latents, decoder, sample)
+    release_stage.main(*inputs, page=results / "report-public.html")
     assert out.exists()
 
 
