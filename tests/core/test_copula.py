@@ -132,9 +132,7 @@ def test_the_budget_is_spent_as_the_laplace_mechanism_says() -> None:
     models = [copula.fit(people(2_000), options, "people") for _ in range(15)]
     assert models[0] != models[1]
     assert {model.epsilon for model in models} == {1.0}
-    means = np.median(
-        [draw(model, 5_000).mean(0) for model in models], axis=0
-    )  # the noise cannot be seeded: of one model in ten it is large
+    means = np.median([draw(model, 5_000).mean(0) for model in models], axis=0)  # of one model in ten the noise is large
     assert means == pytest.approx(people(2_000).mean(0), rel=0.25)
 
 
