@@ -104,7 +104,7 @@ def test_a_real_release_passes(results: Path, packaging: str, own: dict[str, obj
     sample = results / f"{packaging}-sample" / "checksums.sha256" if own.get("sample") else None
     decoder = results / "autoencoder.safetensors"
     tables = results / "covariates.tsv", results / "model.json"
-    shared = {"latents": latents, "autoencoder": decoder, "sample": sample}
+    shared = {"latents": latents, "autoencoder": decoder, "sample": sample, "page": results / "report-public.html"}
     release_stage.main(results / "release.json", packs, results / "report.json", *tables, out, **shared)
     assert out.exists()
 
