@@ -1,6 +1,7 @@
 """The JSON beside a table, as BIDS has it: `Units` of numbers and `Levels` of categories."""
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 
 from brainldm.core.errors import DataError
 from brainldm.formats.numbers import number
+from brainldm.formats.pointers import link_remedy, pointer_remedy
 
 DAYS_A_YEAR = 365.25
 FACTORS = {
@@ -79,7 +81,7 @@ def sidecar_of(table: Path, above: Iterable[Path] = ()) -> Sidecar:
     beside = table.with_suffix(".json")
     fields: dict[str, dict[str, Any]] = {}
     for path in [*above, beside]:
-        if path.is_file():
+        if os.path.lexists(path):  # a link to nothing is a sidecar whose content is not there
             for column, told in _read(path).items():
                 fields[column] = {**fields.get(column, {}), **told}
     return Sidecar(beside, fields)
@@ -169,9 +171,12 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         return dict(pairs)
 
     try:
-        told = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=once)
+        content = path.read_bytes()
+        if remedy := pointer_remedy(content):
+            raise DataError(f"{path} holds a pointer to its content only. {remedy}.")
+        told = json.loads(content.decode("utf-8-sig"), object_pairs_hook=once)
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}.") from None
+        raise DataError(f"Cannot read {path}: {error.strerror}{link_remedy(path)}.") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no JSON ({error}). Correct it: units and levels of the table beside it stand there.") from None
     fields: dict[str, dict[str, Any]] = {}

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from brainldm.core.errors import DataError
+from brainldm.formats.pointers import link_remedy, pointer_remedy
 
 MISSING = frozenset(
     ["", "n/a", "na", "nan", "-nan", "none", "null", "<na>", "#n/a", "#na", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"]
@@ -92,7 +93,9 @@ def _decoded(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: expected a table, found none ({error.strerror})") from None
+        raise DataError(f"{path}: expected a table, found none ({error.strerror}){link_remedy(path)}") from None
+    if remedy := pointer_remedy(content):
+        raise DataError(f"{path} holds a pointer to its content only. {remedy}.")
     for start, kind in OTHER_KINDS.items():
         if content.startswith(start):
             raise DataError(f"{path} is {kind}, no table in text. Save it as CSV or TSV and name that file.")

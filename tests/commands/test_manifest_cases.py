@@ -138,6 +138,25 @@ def test_the_age_of_the_participant_is_taken_with_a_word(tmp_path: Path, session
     assert note in record
 
 
+def test_ages_at_sessions_need_a_unit_where_those_of_participants_are_not_in_years(tmp_path: Path) -> None:
+    two_sessions(tmp_path, "session_id\tage\nses-01\t24\nses-02\t30\n")
+    write(tmp_path, participants__json='{"age": {"Units": "months"}}')
+    assert "the ages of participants.tsv are in months, those of sub-01_sessions.tsv have no Units" in refused(tmp_path)
+    write(tmp_path, sessions__json='{"age": {"Units": "months"}}')
+    assert list(of(tmp_path, "--sessions", "all")[0].values()) == [2, 2.5]
+
+
+@pytest.mark.parametrize("name", ["participants.tsv", "participants.json", "sub-01/sub-01_sessions.tsv", "sessions.json"])
+def test_tables_and_sidecars_whose_content_is_not_there_name_the_remedy(tmp_path: Path, name: str) -> None:
+    two_sessions(tmp_path, "session_id\tage\nses-01\t24\nses-02\t30\n")
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).symlink_to(".git/annex/objects/lost")
+    assert "get its content (`datalad get`)" in refused(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_text("/annex/objects/MD5E-s12--00.tsv\n")
+    assert "holds a pointer to its content only. Get its content with `datalad get`" in refused(tmp_path)
+
+
 def test_lines_longer_than_the_header_are_faults_and_empty_cells_at_the_end_are_not(tmp_path: Path) -> None:
     touch(tmp_path, *(f"sub-0{who}/anat/sub-0{who}_T1w.nii.gz" for who in (1, 2, 3, 4)))
     lines = ["participant_id\tsex\thandedness\tscore\tage", "sub-01\tF\tR\t30\t65", "sub-02\tM\t\tR\t28\t71", "sub-03\tF\tR\t29\t50\t"]
