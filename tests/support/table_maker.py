@@ -86,6 +86,8 @@ def _cell(rng: Random, name: str, index: int, unit: str, has_levels: bool) -> tu
     odd = rng.random()
     if name == "participant_id":
         return f"sub-{index:03d}", f"sub-{index:03d}"
+    if name == "session_id":
+        return f"ses-{index:02d}", f"ses-{index:02d}"
     if name in ("t1w", "path"):
         return SCANS[index], SCANS[index]
     if name == "split":
