@@ -19,7 +19,7 @@ FACTORS = {
     "mL": {"mL": 1.0, "mm3": 0.001, "L": 1000.0},
 }  # what a number of the unit is multiplied by
 UNIT_WORDS = {
-    "years": "year years yr yrs y a annum anni",
+    "years": "year years yr yrs y yo a annum anni",
     "months": "month months mo mos mon mons mth mths",
     "weeks": "week weeks wk wks w",
     "days": "day days d",
@@ -27,32 +27,17 @@ UNIT_WORDS = {
     "mm3": "mm3 mm^3 ul microliter microliters microlitre microlitres mm\u00b3 \u00b5l \u03bcl",
     "L": "l liter liters litre litres dm3 dm^3",
 }
-FILLERS = frozenset(
-    [
-        "age",
-        "ages",
-        "in",
-        "at",
-        "of",
-        "the",
-        "scan",
-        "scanning",
-        "mri",
-        "old",
-        "completed",
-        "decimal",
-        "calendar",
-        "unit",
-        "units",
-        "volume",
-    ]
-)
+FILLERS = (
+    "age ages aged in at of the on scan scanning scanned mri old o completed decimal calendar chronological unit units volume "
+    "since birth baseline visit session acquisition assessment testing examination participant subject rounded whole integer"
+)  # words around a unit that do not change it
 SEX_WORDS = {
     "F": frozenset(["f", "female", "females", "woman", "women", "girl", "girls", "feminine"]),
     "M": frozenset(["m", "male", "males", "man", "men", "boy", "boys", "masculine"]),
 }
 SAME = 0.02  # factors nearer than this are one: 0.083 for 1/12
-ASKS_FOR_UNITS = re.compile(r"\b(?:in|\()\s*(?:\w+\s+)?(months|weeks|days)\b|\((months|weeks|days)\)")
+OTHER_UNITS = re.compile(r"month|week|days", re.IGNORECASE)
+IN_OTHER_UNITS = re.compile(r"\bin\s+(?:\w+\s+)?(?:months|weeks|days)\b|[(\[](?:months|weeks|days)[)\]]")
 
 
 class Sidecar(NamedTuple):
@@ -96,7 +81,8 @@ def factor_of(sidecar: Sidecar, column: str, into: str) -> Factor:
     text = told.get("Units")
     if text is None or str(text).strip().casefold() in ("", "n/a"):
         described = " ".join(str(told.get(key, "")) for key in ("LongName", "Description")).casefold()
-        if into == "years" and ASKS_FOR_UNITS.search(described):
+        speaks_of_others = IN_OTHER_UNITS.search(described) or (OTHER_UNITS.search(described) and "year" not in described)
+        if into == "years" and speaks_of_others:
             raise DataError(
                 f"{sidecar.path}: {column} has no Units, and its description speaks of another unit than years ({described.strip()}). "
                 'Add "Units".'
@@ -191,7 +177,11 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
 def _unit(text: str, known: dict[str, float]) -> str | None:
     """Return the one unit that a text names, whatever filling words stand around it; None for any other text."""
-    words = [word for word in re.split(r"[\s.,;:()\[\]_/-]+", text.strip().casefold()) if word and word not in FILLERS]
+    words = [
+        word
+        for word in re.split(r"[\s.,;:()\[\]_/-]+", text.strip().casefold().replace("(s)", "s"))
+        if word and word not in FILLERS.split()
+    ]
     if len(words) != 1:
         return None
     return next((unit for unit in known if words[0] in UNIT_WORDS[unit].split()), None)

@@ -47,6 +47,9 @@ def table(folder: Path, text: str, mapping: str = MAPPING, name: str = "t.tsv", 
         ({"Units": "Month"}, (2, 2.5)),
         ({"Units": "weeks"}, (24 * 7 / 365.25, 30 * 7 / 365.25)),
         ({"Units": "d"}, (24 / 365.25, 30 / 365.25)),
+        ({"Units": "Month(s)"}, (2, 2.5)),
+        ({"Units": "y/o"}, (24, 30)),
+        ({"Description": "Age on the day of the scan"}, (24, 30)),
         ({"Units": "age in years"}, (24, 30)),
         ({"Units": "n/a", "Description": "Age of the participant, in years and months"}, (24, 30)),
         ({"Description": "age"}, (24, 30)),
@@ -63,6 +66,7 @@ def test_the_sidecar_gives_the_unit_of_ages(two: Path, told: dict[str, str], age
         ('{"age": {"Units": "decades"}}', "the unit of age is 'decades', which is not known"),
         ('{"age": {"Units": "gestational weeks"}}', "'gestational weeks', which is not known"),
         ('{"age": {"Description": "age in months at the scan"}}', "its description speaks of another unit than years"),
+        ('{"age": {"Description": "Months since birth"}}', "its description speaks of another unit than years"),
         ('{"age": {"LongName": "Age (days)"}}', "its description speaks of another unit than years"),
         ('{"age": {"Units": "years"}, "Age": {"Units": "months"}}', "Age stands there twice"),
         ('{"age": {"Units": "years"}, "age": {"Units": "months"}}', "age stands there twice"),
@@ -235,6 +239,8 @@ def test_the_sidecar_of_any_table_gives_units_and_must_agree_with_the_mapping(tm
     assert table(tmp_path, text) == {"sub-01": (2, "F")}
     scaled = MAPPING.replace("age_years: age", "age_years: {column: age, scale: 0.0833}")
     assert table(tmp_path, text, scaled) == {"sub-01": (pytest.approx(2, abs=0.01), "F")}
+    with pytest.raises(DataError, match="takes age_months for years, and its name speaks of another unit"):
+        table(tmp_path, text.replace("age", "age_months"), MAPPING.replace("age_years: age", "age_years: age_months"))
     with pytest.raises(DataError, match=r"the unit of age is months, which makes a scale of 0\.0833333; the mapping's scale"):
         table(tmp_path, text, scaled.replace("0.0833", "0.00274"))
 
