@@ -159,9 +159,10 @@ def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
 
 def _check_swallowed(path: Path, first: int, last: int, cells: list[str], separator: str, width: int) -> None:
     """DataError if a cell of several lines holds about as many separators as whole rows do: a quotation mark was left open before."""
-    breaks = sum(len(re.findall(r"\r\n|\r|\n", cell)) for cell in cells)
-    separators = sum(cell.count(separator) for cell in cells if re.search(r"[\r\n]", cell))
-    if separators >= breaks * max(width - 2, 1):  # rows may be too short themselves
+    several = [re.split(r"\r\n|\r|\n", cell) for cell in cells if re.search(r"[\r\n]", cell)]
+    separators = sum(line.count(separator) for lines in several for line in lines)
+    begun = sum(1 for lines in several for line in lines[1:] if line.strip())
+    if begun and separators >= begun * max(width - 2, 1):  # rows may be too short themselves
         raise DataError(
             f"{path}, line {first}: a quotation mark opens there and closes on line {last}, and whole rows lie between. "
             "Close or remove it; rows must not vanish in a cell."
