@@ -196,7 +196,7 @@ def _header_hint(names: list[str], quoted: bool) -> str:
     if not quoted and any(name.startswith('"') for name in names):
         return ". A TSV knows no quotation marks: write it without them, or call it .csv."
     if not quoted and len(names) == 1 and re.search("[,;]", names[0]):
-        return ". A .tsv separates its columns by tabs: call the file .csv."
+        return ". A .tsv separates its columns by tabs: save it so (a table of your own may be called .csv)."
     return ""
 
 
