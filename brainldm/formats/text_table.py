@@ -78,11 +78,6 @@ def read_texts(path: Path, required: Iterable[str], optional: Iterable[str] = ()
     return Texts(pd.DataFrame(list(rows.values()), index=index, columns=list(places), dtype=object), broken, names)
 
 
-def is_missing(value: object) -> bool:
-    """Return True for None, NaN, and texts that stand for a missing value."""
-    return value is None or value != value or (isinstance(value, str) and value.strip().casefold() in MISSING)
-
-
 def _value(cell: str) -> str | None:
     text = cell.strip()
     return None if text.casefold() in MISSING else text
