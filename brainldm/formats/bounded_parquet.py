@@ -25,6 +25,7 @@ MOST_UNPACKED = 384 << 20  # bytes of all pages that are read
 MOST_TEXTS = 256 << 20  # bytes of all texts that are read
 MOST_CELL = 4096  # bytes of one text
 _MOST_FOOTER = 16 << 20
+_SMALL_FOOTER = 1 << 20  # bytes: pyarrow needs at most some 200 times as many
 _MOST_PARTS = 3_000_000  # of the footer
 _MOST_PAGES = 200_000
 _MOST_HEADER = 1 << 16  # bytes of a page's header
@@ -126,7 +127,7 @@ def _check_footer(handle: BinaryIO, n_bytes: int) -> None:
     if size > min(_MOST_FOOTER, n_bytes - 12):
         raise _BoundError(f"its footer is said to have {size} bytes")
     handle.seek(n_bytes - 8 - size)
-    if size > 1 << 18:  # smaller ones cannot fill a memory
+    if size > _SMALL_FOOTER:
         Reader(handle.read(size), _MOST_PARTS).struct()
 
 

@@ -25,6 +25,7 @@ from brainldm.formats.places import check_place, open_whole, read_part, read_tex
 from brainldm.formats.released import Released, latents_size, locate, read_latent, read_release, read_volume_bytes, records
 from brainldm.formats.tables import tsv_text
 
+MOST_SIDECAR = 1 << 20  # bytes of a text below the root
 MOST_PIECE = 1 << 26  # bytes: zeros fill a tar up to a multiple of the torrent's pieces
 _AGAIN = "download the file again (a torrent client repairs it), or take it from another copy"
 _HEADER_BYTES = 4096  # of a .nii.gz, of which the header is decompressed
@@ -47,7 +48,9 @@ def check(folder: Path) -> Iterator[Finding]:
     release = read_release(place, listed)
     limits = _limits(release)
     files = track(listed.items(), "files", len(listed), console=Console(stderr=True))
-    wrong = [name for name, digest in files if not _is_whole(folder, name, digest, limits.get(name, MOST_TEXT))]
+    wrong = [
+        name for name, digest in files if not _is_whole(folder, name, digest, limits.get(name, MOST_SIDECAR if "/" in name else MOST_TEXT))
+    ]
     if not wrong:
         n_bytes = sum(present[name].st_size for name in listed if name in present)
         yield Finding("files", f"{len(listed)} files, {size(n_bytes)}, as {CHECKSUMS} lists them")
