@@ -19,7 +19,7 @@ from brainldm.core.printable import printable
 from brainldm.formats.thrift_compact import Reader, Struct
 
 MOST_FILE = 2 << 30  # bytes of a table with its previews
-MOST_ROWS = 500_000
+MOST_ROWS = 300_000  # three times the published dataset
 MOST_COLUMNS = 1000
 MOST_UNPACKED = 384 << 20  # bytes of all pages that are read
 MOST_TEXTS = 256 << 20  # bytes of all texts that are read

@@ -123,20 +123,20 @@ def _(folder: Path) -> str:
     return TABLE
 
 
-@case("4,000 bytes in 400,000 rows")
+@case("4,000 bytes in 70,000 rows")
 def _(folder: Path) -> str:
-    return _repeated(folder, "cell", "y" * 4000, 40_000, pa.string(), use_dictionary=False)
+    return _repeated(folder, "cell", "y" * 4000, 70_000, pa.string(), use_dictionary=False)
 
 
 @case("more rows than are read")
 def _(folder: Path) -> str:
-    return _repeated(folder, "seed", 5, 600_000, pa.int64())
+    return _repeated(folder, "seed", 5, 320_000, pa.int64())
 
 
-@case("pages that unpack to 800 MB")
+@case("pages that unpack to 480 MB")
 def _(folder: Path) -> str:
     rows = pq.read_table(folder / TABLE)
-    packed = pa.array(["z" * 200_000_000] * N)
+    packed = pa.array(["z" * 120_000_000] * N)
     write_table(folder, rows.set_column(rows.schema.get_field_index("cell"), "cell", packed), use_dictionary=False, write_statistics=False)
     vouch(folder)
     assert (folder / TABLE).stat().st_size < 1 << 20
