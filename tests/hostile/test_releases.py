@@ -48,7 +48,10 @@ def test_a_sound_release_is_read(packaging: str, tmp_path: Path) -> None:
     assert {line[66:] for line in kept} >= set(get.TEXTS)
 
 
-@pytest.mark.parametrize("name", SPOILS)
+LARGE = ("4,000 bytes in 70,000 rows", "more rows than are read", "pages that unpack to 480 MB")  # some seconds to make
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in SPOILS])
 def test_a_hostile_release_is_one_error(name: str, sound: dict[str, Path], tmp_path: Path) -> None:
     packaging, spoil = SPOILS[name]
     folder = Path(shutil.copytree(sound[packaging], tmp_path / "release"))
