@@ -20,6 +20,7 @@ from brainldm.formats.shard_set import join, provenance
 from brainldm.formats.shards import Row, read_member
 from brainldm.formats.tables import read_parquet
 
+MOST_PROVENANCE = 4 << 20  # bytes
 MOST_BATCH = 1024
 MOST_STEPS = 10_000
 MOST_VOXELS = 1 << 27
@@ -106,7 +107,7 @@ def _release(folder: Path) -> Dataset:
         return read_text(str(folder), file, None, MOST_VOLUME)
 
     told = folder / "provenance.json"
-    made_by = read_made_by(parse_json(read_text(str(folder), told.name, None), told), told)
+    made_by = read_made_by(parse_json(read_text(str(folder), told.name, None, MOST_PROVENANCE), told), told)
     return Dataset(release.table, made_by, read, name)
 
 
