@@ -1,6 +1,7 @@
 """What measures volumes, real or synthetic: the ruler, the age model, and the checks of quality, together on one device."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,8 @@ from brainldm.metrics.quality import quality
 from brainldm.metrics.sharpness import sharpness
 from brainldm.models import age, ruler
 
+FOLDER = "volumes"  # of volumes on the grid that a score keeps
+KEPT = re.compile(rf"{FOLDER}/[0-9a-f]{{20}}-[0-9a-f]{{12}}\.nii\.gz")  # their names: checksums of image and settings
 LARGEST = 2.0  # of intensities in about [0, 1]: what is brighter is of another scale
 
 
@@ -45,7 +48,12 @@ class Instruments(NamedTuple):
 
 def load(segmenter_model: Path, age_model: Path, grid: Grid, fabric: Fabric) -> Instruments:
     """Both models; DataError if one cannot be read."""
-    years = fabric.setup_module(age.load(age_model))
+    reads_age = age.load(age_model)
+    if tuple(reads_age.spec["shape"]) != grid.shape:
+        raise DataError(
+            f"{age_model}: this age model reads volumes of {tuple(reads_age.spec['shape'])} voxels, and the grid has {grid.shape}."
+        )
+    years = fabric.setup_module(reads_age)
     years.mark_forward_method("answers")
     return Instruments(ruler.load(segmenter_model, grid, fabric), years, fabric.device)  # type: ignore[arg-type]
 

@@ -15,8 +15,9 @@ from brainldm.core.config import Generate, Given
 from brainldm.core.errors import DataError
 from brainldm.core.files import sha256
 from brainldm.core.findings import Finding, error, has_errors
+from brainldm.core.schema import checked
 from brainldm.formats import release_check
-from brainldm.formats.dataset import Dataset, Machine, open_dataset
+from brainldm.formats.dataset import Dataset, open_dataset
 from brainldm.formats.findings_table import show
 from brainldm.formats.nifti import SLOPE, decode_volume, quantise, voxel_sha256
 from brainldm.models import devices, rows
@@ -55,7 +56,7 @@ def main(
 def rows_again(folder: Path, weights: tuple[Path, Path], n_rows: int, seed: int, tolerance: float, device: str) -> list[Finding]:
     """Findings of `n_rows` rows of the dataset, drawn at random."""
     data = open_dataset(folder)
-    given = data.made_by.section
+    given = checked(Given, data.provenance["section"], f"the provenance of {folder}")
     check_weights(data, folder, dict(zip(("autoencoder", "diffusion"), weights, strict=True)))
     fabric = make_fabric(device, given.precision, given.seed)
     chosen = data.table.sample(min(n_rows, len(data.table)), random_state=seed).sort_values("index")
@@ -66,7 +67,7 @@ def rows_again(folder: Path, weights: tuple[Path, Path], n_rows: int, seed: int,
 def check_weights(data: Dataset, folder: Path, files: dict[str, Path]) -> None:
     """DataError, naming the file, unless these checkpoints made the dataset."""
     for name, path in files.items():
-        expected, found = data.made_by.weights_sha256[name], sha256(path)
+        expected, found = data.provenance["weights_sha256"].get(name, "none"), sha256(path)
         if found != expected:
             raise DataError(f"{path}: expected the {name} that made {folder}, with SHA-256 {expected}, found {found}")
 
@@ -87,10 +88,10 @@ def made_again(data: Dataset, chosen: pd.DataFrame, given: Given, networks: rows
         yield compared(name, stored, again.counts, 0 if bitwise else tolerance)
 
 
-def is_like(machine: Machine | None, fabric: Fabric) -> bool:
+def is_like(machine: dict[str, object], fabric: Fabric) -> bool:
     """Whether bits must be the same here: the same class of device, precision and versions."""
     here = (devices.device_class(fabric.device), fabric.strategy.precision.precision, devices.versions())
-    return machine is not None and here == (machine.device, machine.precision, machine.versions)
+    return here == (machine["device"], machine["precision"], machine["versions"])
 
 
 def compared(name: str, stored: np.ndarray, again: np.ndarray, tolerance: float) -> Finding:

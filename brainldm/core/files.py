@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +94,16 @@ def parse_json(content: bytes, name: object) -> Any:
         return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{printable(name)}: expected JSON, found text that does not parse ({printable(error)})") from None
+
+
+def remove_files(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove the files below a folder whose names match, temporary ones of theirs, and folders that are empty then."""
+    for place, _, files in os.walk(folder, topdown=False):
+        for file in files:
+            if names.fullmatch(re.sub(r"^\.tmp\d+\.", "", file)):
+                os.unlink(os.path.join(place, file))
+        if not os.listdir(place):
+            os.rmdir(place)
 
 
 def sha256(path: Path) -> str:

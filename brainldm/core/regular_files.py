@@ -35,6 +35,20 @@ def open_regular(path: Path, kind: str = "file") -> BinaryIO:
         raise DataError(_unreadable(path, error, kind)) from None
 
 
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the bytes of the regular file that a user names; DataError as of `open_regular` and `read_all`, and for an empty file."""
+    content = read_all(open_regular(path), path, most)
+    if not content:
+        raise DataError(f"Cannot read {printable(path)}: the file is empty.")
+    return content
+
+
+def file_inside(folder: Path, name: str) -> Path:
+    """Return the path of the regular file `name` below `folder`; DataError as of `open_inside`."""
+    with open_inside(folder, name):
+        return folder / name
+
+
 def open_inside(folder: Path, name: str, kind: str = "file") -> BinaryIO:
     """Open the regular file `name` below `folder`; DataError if it is missing, something else, or lies outside of the folder."""
     path = folder / name
@@ -92,12 +106,18 @@ def sha256_of(handle: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def check_size(handle: BinaryIO, path: object, most: int) -> int:
+    """Return the size of an open file in bytes; DataError, before anything is read, if it exceeds `most`."""
+    n_bytes = size_of(handle)
+    if n_bytes > most:
+        raise DataError(f"Cannot read {printable(path)}: it has {n_bytes} bytes, and at most {most} are read.")
+    return n_bytes
+
+
 def read_all(handle: BinaryIO, path: object, most: int) -> bytes:
-    """Return the whole content of an open regular file and close it; DataError, before anything is read, if it exceeds `most` bytes."""
+    """Return the whole content of an open regular file and close it; DataError as of `check_size`."""
     with handle:
-        n_bytes = size_of(handle)
-        if n_bytes > most:
-            raise DataError(f"Cannot read {printable(path)}: it has {n_bytes} bytes, and at most {most} are read.")
+        n_bytes = check_size(handle, path, most)
         content = handle.read(n_bytes + 1)
     if len(content) > n_bytes:
         raise DataError(f"Cannot read {printable(path)}: it grew while it was read. Read it once it is whole.")

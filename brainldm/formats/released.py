@@ -19,6 +19,7 @@ from brainldm.core.printable import printable
 from brainldm.core.rows import shard_rows
 from brainldm.formats.bounded_parquet import MOST_FILE, read_table
 from brainldm.formats.checksums import read_checksums
+from brainldm.formats.conditions import select_rows
 from brainldm.formats.package import CHECKSUMS, LATENTS, SHARDS, TABLE
 from brainldm.formats.places import check_place, full_name, open_whole, read_part
 from brainldm.formats.released_values import check_values
@@ -73,15 +74,7 @@ def records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 def select(table: pd.DataFrame, where: str | None) -> pd.DataFrame:
     """Rows of a table that fulfil a condition such as "age_years >= 70 and sex == 'F'"; DataError if it is none."""
-    if where is None:
-        return table
-    try:
-        found = table.eval(where, engine="python")
-    except Exception as error:  # whatever Python says of a text that is no condition
-        raise DataError(f"expected a condition on the columns {', '.join(table.columns)}, found {where!r} ({error})") from None
-    if str(getattr(found, "dtype", "")) != "bool":
-        raise DataError(f"expected a condition, true or false for every row, found {where!r}")
-    return table[found]
+    return table if where is None else select_rows(table, where)
 
 
 def locate(row: Mapping[Any, Any]) -> tuple[str, int]:

@@ -17,6 +17,7 @@ from brainldm.core.errors import DataError, ScanError
 from brainldm.core.printable import printable
 from brainldm.core.regular_files import open_regular, read_all
 from brainldm.formats.nifti import DAMAGE, MOST_BYTES, check_size, inflate
+from brainldm.formats.pointers import link_remedy, pointer_remedy
 
 GZIP_MAGIC = b"\x1f\x8b"
 KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}  # by the size of the header, a NIfTI file's first four bytes
@@ -63,7 +64,7 @@ def fingerprint(path: Path) -> str:
 
 def _read(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     if not path.exists():
-        raise ScanError(f"{printable(path)}: expected a scan, found no file")
+        raise ScanError(f"{printable(path)}: expected a scan, found no file{link_remedy(path)}")
     try:
         return read_all(open_regular(path, "scan"), path, most_bytes)
     except DataError as error:
@@ -86,6 +87,8 @@ def _decode(path: Path, content: bytes) -> Image:
     orders = (int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big"))
     nifti = next((KINDS[size] for size in orders if size in KINDS), None)
     kind: type[Image] | None = nib.MGHImage if content.startswith(MGH_VERSION) else nifti
+    if remedy := pointer_remedy(content):
+        raise ScanError(f"{path} holds a pointer of git-annex or git-lfs in place of its content. {remedy}.")
     if kind is None:
         raise ScanError(f"{path}: expected a NIfTI or MGH image, found {len(content)} bytes that begin with {content[:16]!r}")
     if kind is nib.MGHImage and content[MGH_GOOD_RAS] == bytes(2):  # nibabel would make an orientation up

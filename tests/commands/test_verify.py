@@ -1,6 +1,7 @@
 """brainldm verify: rows of real shards and of a release made from them come back, and what is not what it should be is named."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import typer
 from networks import make_shard, write_networks, write_results
 from scans import TINY, write_section
 
-from brainldm.commands import verify
+from brainldm.commands import verify, view
 from brainldm.core.errors import DataError
 from brainldm.core.files import write_json
+from brainldm.core.gate import audits
 from brainldm.core.rows import participant_id, shard_rows
 from brainldm.formats.dataset import open_dataset
 from brainldm.formats.nifti import encode_volume, quantise, read_volume, write_bytes
@@ -42,7 +44,7 @@ def results(tmp_path_factory) -> Path:
     for shard in SHARDS:
         inputs = (folder / f"{stage}/{shard}.{end}" for stage, end in STAGES)
         pack.main(sections["pack"], *inputs, folder / f"pack/{shard}.json")
-    write_json(folder / "report.json", {"audit": "no copies found"})
+    write_json(folder / "report.json", audits("files"))
     (folder / "protocol.yaml").write_text("protocol: 1\n")
     training = {"participant_id": ["someone"], "sex": ["F"], "age_years": [50.1], "ventricles_ml": [20.2], "brain_ml": [1400.3]}
     write_tsv(folder / "covariates.tsv", pd.DataFrame(training))
@@ -148,6 +150,26 @@ def test_on_another_machine_a_tolerance_is_allowed_and_no_more(results: Path, sp
     assert status == 1
     assert "error: row 4, " in printed
     assert "up to 0.001 is allowed" in printed
+
+
+def test_a_shard_that_a_larger_run_of_other_weights_left_is_left_out(results: Path, tmp_path: Path, capsys) -> None:
+    left = write_results(tmp_path / "left", [range(7, 11)])
+    write_networks(left, seed=1)
+    make_shard(left, "000007-000010")
+    for stage, end in (("request", "parquet"), ("generate", "json"), ("generate", "tar")):
+        path = left / f"{stage}/000007-000010.{end}"
+        copied = results / f"{stage}/{path.name}"
+        copied.write_bytes(path.read_bytes())
+        os.utime(copied, ns=(0, 0))
+    status, text = run(results, results, capsys)
+    assert status == 0, text
+    view.main("8", out=tmp_path / "row8.png", results=results)
+    view.main("9", out=tmp_path / "row9.png", results=results)
+    for stage in ("request", "generate"):
+        for path in results.glob(f"{stage}/000007-000010.*"):
+            path.unlink()
+    view.main("8", out=tmp_path / "again.png", results=results)
+    assert (tmp_path / "row8.png").read_bytes() == (tmp_path / "again.png").read_bytes()
 
 
 def test_other_weights_are_refused_by_name(results: Path, tmp_path: Path) -> None:
