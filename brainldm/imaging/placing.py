@@ -15,11 +15,12 @@ from brainldm.imaging.resample import onto_grid
 
 
 class Placed(NamedTuple):
-    """A volume [I, J, K] on the grid, float32 in [0, 1], the pose of the scan that it shows, and measures of its intensities."""
+    """A volume [I, J, K] on the grid, float32 in [0, 1], and how it came about."""
 
     volume: np.ndarray
     pose: Pose
-    intensities: dict[str, float]
+    native: np.ndarray  # the scan as it was registered: without outliers
+    intensities: dict[str, float]  # core.intensities.MEASURES
 
 
 def place(volume: np.ndarray, affine: np.ndarray, grid: Grid, options: Preprocess, seed: int, name: str) -> Placed:
@@ -42,4 +43,4 @@ def place(volume: np.ndarray, affine: np.ndarray, grid: Grid, options: Preproces
         )
     resampled = onto_grid(*shown, grid, pose.mni_to_native)
     low, high = unit_ends(resampled, options.intensity_percentiles, name)
-    return Placed(scaled(resampled, low, high), pose, intensities.measures(seen, float(low), float(high)))
+    return Placed(scaled(resampled, low, high), pose, volume, intensities.measures(seen, float(low), float(high)))

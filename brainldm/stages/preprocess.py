@@ -108,4 +108,4 @@ def _preprocess(given: Given, t1w: Path, out: Path, transform: Path) -> Measures
     write_bytes(out, encode_volume(quantise(placed.volume), given.grid, "brainldm preprocess"))
     write_transform(transform, placed.pose.mni_to_native)
     decided = {name: value or None for name, value in scan.geometry._asdict().items()}
-    return {**measure(scan.volume, scan.affine, placed.pose, given.grid, placed.volume), **placed.intensities, **decided}
+    return {**measure(placed.native, scan.affine, placed.pose, given.grid, placed.volume), **placed.intensities, **decided}
