@@ -63,7 +63,7 @@ class Flags(Section):
     background_above: float = Field(default=0.1, description="of the air in the scan's corners, where the volume has 0 and 1; right: 0")
     background_noise_above: float = Field(default=0.2, description="95th less 5th percentile there: noise that was amplified")
     offset_above: float = Field(default=0.05, description="of the air from 0 as stored, in units of the brightest above it")
-    wraparound_above: float = Field(default=0.12, description="share of full steps among high ones between neighbours: integers wrapped")
+    wraparound_above: float = Field(default=2e-5, description="pits as deep as the whole range, per voxel: integers wrapped around")
     slice_jump_above: float = Field(default=2.2, description="a slice fits badly between its neighbours; noise: 2, exchanged slices: 3")
 
 

@@ -15,10 +15,8 @@ ENDS = (0.1, 99.9)  # percentiles; a few voxels lie beyond
 BELOW = 0.2  # times the distance between ENDS: what is further below is an outlier; ringing stays within
 ABOVE = 4.0  # vessels and fat stay within
 CORNER = 10  # a corner of the field of view is a tenth of each edge long
-EDGE = 0.5  # of the range: a high step between neighbours
-STEEP = 0.85  # where an integer wrapped around, the step is nearly the whole range
-FEWEST_STEPS = 20
-FEWEST_STEEP = 3e-5  # of the voxels; saturated scans have fewer
+STEEP = 0.85  # of the range: where an integer wrapped around, neighbours differ by more
+FEWEST_PITS = 8
 BLOCKS = 32  # means of a slice along each edge, by which slices are compared
 NEAR = 9  # slices
 SHOWS = 0.1  # of the largest difference between slices: below, they show air
@@ -33,7 +31,7 @@ MEASURES = (
     "background_level",  # of the air in the corners of the field of view, where 0 and 1 are those of the volume; right: 0
     "background_noise",  # 95th less 5th percentile there
     "intensity_offset",  # of the air from 0 as stored, in units of the brightest voxels above it; 0 where noise explains it
-    "wraparound",  # share of nearly full steps among the high steps between neighbours
+    "wraparound",  # dark pits with walls as high as the whole range, per voxel; right: 0
     "slice_jump",  # how much worse a slice fits between its neighbours than they fit to each other; right: 1 to 2
 )
 
@@ -67,7 +65,7 @@ def survey(volume: np.ndarray) -> Intensities:
         top=top,
         background=(p05, p50, p95),
         wraparound=_wraparound(volume),
-        slice_jump=_slice_jump(volume),
+        slice_jump=_slice_jump(np.clip(volume, floor, ceiling) if share > 0 else volume),
     )
 
 
@@ -128,15 +126,20 @@ def _corners(volume: np.ndarray) -> np.ndarray:
 
 
 def _wraparound(volume: np.ndarray) -> float:
-    """Share of steps of nearly the whole range among the high steps between neighbours; 0 where there are too few to tell."""
+    """Dark pits per voxel: a step down of nearly the whole range, and as the next such step of the line one up again.
+
+    Beside air a head has steps up first and down last; 0 where the pits are too few to tell.
+    """
     span = float(volume.max()) - float(volume.min())
-    steep, high = 0, 0
+    pits = 0
     for axis in range(3):
         thin = tuple(slice(None) if other == axis else slice(None, None, 2) for other in range(3))
-        step = np.abs(np.diff(volume[thin], axis=axis))
-        steep += int(np.count_nonzero(step > STEEP * span))
-        high += int(np.count_nonzero(step > EDGE * span))
-    return steep / high if steep > max(FEWEST_STEPS, FEWEST_STEEP * volume.size) else 0.0
+        steps = np.moveaxis(np.diff(volume[thin], axis=axis), axis, -1)
+        flat = steps.reshape(-1)
+        places = np.flatnonzero(np.abs(flat) > STEEP * span)
+        is_up, line = flat[places] > 0, places // steps.shape[-1]
+        pits += int(np.count_nonzero(~is_up[:-1] & is_up[1:] & (line[:-1] == line[1:])))
+    return pits / volume.size if pits >= FEWEST_PITS else 0.0
 
 
 def _slice_jump(volume: np.ndarray) -> float:

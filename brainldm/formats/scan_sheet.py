@@ -28,7 +28,7 @@ MEASURES = {
     "background_level": "level of the air, where 0 is right",
     "background_noise": "spread of the air",
     "intensity_offset": "constant that was added to the air, of the range",
-    "wraparound": "share of full steps among high ones: wrapped integers",
+    "wraparound": "pits as deep as the whole range, per voxel",
     "slice_jump": "misfit of the worst slice between its neighbours",
 }
 HEADER = {
