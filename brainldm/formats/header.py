@@ -80,7 +80,8 @@ def place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]) -> 
     notes = [f"lengths in {unit} are converted to mm"] if factor != 1.0 else []
     pixdim = np.asarray(header["pixdim"][1:4], float) * factor
     sform = _sform(header, factor)
-    lengths = _lengths(path, pixdim, sform, notes)
+    is_normalised = int(header["sform_code"]) in NORMALISED and int(header["qform_code"]) not in (0, *NORMALISED)
+    lengths = _lengths(path, pixdim, None if is_normalised else sform, notes)
     found = {"sform": sform, "qform": _qform(header, lengths, factor, notes)}
     coded = {name: form for name, form in found.items() if form is not None}
     if not coded:
@@ -92,11 +93,15 @@ def place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]) -> 
         name = next(iter(coded))
         raise ScanError(f"{path}: {'; '.join([str(faults[name]), *notes])}. Correct the header's {name}, pixdim or unit (xyzt_units).")
     if len(sound) == 2:
-        return _of_two(path, sound["sform"], sound["qform"], shape, int(header["sform_code"]), notes), unit
+        space = NORMALISED[int(header["sform_code"])] if is_normalised else None
+        return _of_two(path, sound["sform"], sound["qform"], shape, space, notes), unit
     ((name, form),) = sound.items()
     notes += [f"the {bad} cannot be used ({faults[bad]}); the {name} is used" for bad in coded if bad != name]
     if name == "sform" and _are_lengths(pixdim) and not _same_lengths(_edges(form), np.abs(pixdim)):
-        notes.append(f"pixdim {edges_text(pixdim)} disagrees with the sform; the sform is used, as it stands alone")
+        disagree = f"pixdim {edges_text(pixdim)} mm disagrees with the sform, {edges_text(_edges(form))} mm"
+        if int(header["qform_code"]) > 0:
+            raise ScanError(f"{path}: expected one size, found that {disagree}; {'; '.join(notes)}. Correct the one that is wrong.")
+        notes.append(f"{disagree}; the sform is used, as it stands alone")
     return Placed(form, name, notes), unit
 
 
@@ -190,7 +195,11 @@ def _lengths(path: Path, pixdim: np.ndarray, sform: np.ndarray | None, notes: li
             notes.append(f"pixdim {edges_text(pixdim)} has a negative length; its sign is dropped")
         return np.abs(pixdim)
     if sform is None or fault(sform) is not None:
-        raise ScanError(f"{path}: expected lengths of voxels, found pixdim {edges_text(pixdim)} and no sform that tells them")
+        raise ScanError(f"{path}: expected lengths of voxels, found pixdim {edges_text(pixdim)} and no sform of the scanner's space")
+    told = np.isfinite(pixdim) & (pixdim != 0)
+    if not _same_lengths(_edges(sform)[told], np.abs(pixdim[told])):
+        disagree = f"pixdim {edges_text(pixdim)} mm disagrees with the sform, {edges_text(_edges(sform))} mm"
+        raise ScanError(f"{path}: expected one size, found that {disagree}. Correct the one that is wrong.")
     notes.append(f"pixdim {edges_text(pixdim)} tells no lengths; those of the sform are used")
     return _edges(sform)
 
@@ -214,15 +223,12 @@ def _qform(header: nib.Nifti1Header, lengths: np.ndarray, factor: float, notes: 
     vector = np.array([header[f"quatern_{name}"] for name in "bcd"], float)
     hand = float(header["pixdim"][0])
     rest = 1.0 - float(vector @ vector)
-    is_alone = not 0 < int(header["sform_code"]) <= LARGEST_CODE
-    if hand not in (-1.0, 1.0) and not (hand == 0.0 and is_alone):
+    if hand not in (-1.0, 1.0):
         notes.append(f"pixdim[0] is {hand:g} and tells no handedness; the qform is not used")
         return None
     if not np.isfinite(rest) or rest < -QUATERNION_ERROR:
         notes.append(f"the qform's quaternion {vector.tolist()} is none; the qform is not used")
         return None
-    if hand == 0.0:
-        notes.append("pixdim[0] is 0 and counts as 1, as the standard says")
     rotation = quat2mat(np.array([np.sqrt(max(rest, 0.0)), *vector]))
     form = np.eye(4)
     form[:3, :3] = rotation * lengths * (1.0, 1.0, -1.0 if hand < 0 else 1.0)
@@ -230,8 +236,8 @@ def _qform(header: nib.Nifti1Header, lengths: np.ndarray, factor: float, notes: 
     return form
 
 
-def _of_two(path: Path, sform: np.ndarray, qform: np.ndarray, shape: tuple[int, int, int], code: int, notes: list[str]) -> Placed:
-    """Choose between two sound forms."""
+def _of_two(path: Path, sform: np.ndarray, qform: np.ndarray, shape: tuple[int, int, int], space: str | None, notes: list[str]) -> Placed:
+    """Choose between two sound forms; `space` is the sform's, where it is a normalised one and the qform's is not."""
     if np.linalg.det(sform) * np.linalg.det(qform) < 0:
         raise ScanError(f"{path}: expected sform and qform of one handedness, found two: {SIDES_UNKNOWN}")
     apart_mm = _apart_mm(sform, qform, shape)
@@ -241,8 +247,8 @@ def _of_two(path: Path, sform: np.ndarray, qform: np.ndarray, shape: tuple[int, 
     lengths = f"{edges_text(_edges(sform))} mm and {edges_text(_edges(qform))} mm"
     if _same_lengths(_edges(sform), _edges(qform)):
         return Placed(sform, "sform", [*notes, f"{differ} and agree in lengths; the sform is used"])
-    if code in NORMALISED:
-        chosen = f"{differ}, with voxels of {lengths}; the sform is that of {NORMALISED[code]} (code {code}); the qform is used"
+    if space:
+        chosen = f"{differ}, with voxels of {lengths}; the sform is that of {space}; the qform is used"
         return Placed(qform, "qform", [*notes, chosen])
     raise ScanError(
         f"{path}: expected one size, found that {differ}: voxels of {lengths}. One of the two is wrong, and nothing tells which. "

@@ -1,5 +1,6 @@
 """Headers of every kind for one phantom whose pose is known: the volume comes out right, or the scan is refused with its reason."""
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -39,6 +40,7 @@ def disagreement(scan: Scan, case: Case) -> str | None:
 
 def search(seeds: range, folder: Path) -> Counter[str]:
     """Read as many drawn headers; how many were taken, taken with a note, refused."""
+    logging.disable(logging.WARNING)
     found: Counter[str] = Counter()
     silent = []
     for seed in seeds:
@@ -57,6 +59,7 @@ def search(seeds: range, folder: Path) -> Counter[str]:
         wrong = disagreement(scan, case)
         if wrong and "nobody knows" not in case.odd:
             silent.append(f"{seed}: {case.odd}: {wrong}; {scan.geometry}")
+    logging.disable(logging.NOTSET)
     assert not silent, f"{len(silent)} silent disagreements:\n" + "\n".join(silent[:20])
     return found
 
@@ -116,7 +119,7 @@ RIGHT: dict[str, tuple[Callable[[Header], None], str]] = {
     "a fourth dimension of zero": (set_to(dim=[4, *SHAPE, 0, 1, 1, 1]), "a dimension of 0"),
     "a fifth dimension of one": (set_to(dim=[5, *SHAPE, 1, 1, 1, 1]), ""),
     "pixdim of zero": (pixdim_of(0, 0, 0), "pixdim 0 x 0 x 0 tells no lengths; those of the sform are used"),
-    "pixdim that is no number": (pixdim_of(np.nan, 1, 1), "tells no lengths"),
+    "pixdim that is no number": (pixdim_of(np.nan, *EDGES_MM[1:]), "tells no lengths"),
     "pixdim below zero": (pixdim_of(*(-edge for edge in EDGES_MM)), "its sign is dropped"),
     "micron": (in_unit(3, 1000), "lengths in micron are converted to mm"),
     "metre": (in_unit(1, 0.001), "lengths in metre are converted to mm"),
@@ -126,11 +129,16 @@ RIGHT: dict[str, tuple[Callable[[Header], None], str]] = {
     "offset that is no number": (set_to(offset=np.nan), "the voxels begin at 352"),
     "offset inside an extension": (set_to(extension=b"\1\0\0\0 \0\0\0\6\0\0\0" + b"x" * 24), "the voxels begin at 384"),
     "stale pixdim beside a sole sform": (lambda header: (set_to(qform_code=0)(header), pixdim_of(1, 1, 1)(header))[0], "stands alone"),
-    "sform of a normalisation": (scaled_sform(4), "the sform is that of MNI152 (code 4); the qform is used"),
+    "sform of a normalisation": (scaled_sform(4), "the sform is that of MNI152; the qform is used"),
 }
 WRONG: dict[str, tuple[Callable[[Header], None], str]] = {
     "two sizes in the scanner's space": (scaled_sform(1), "sform and qform differ by"),
     "pixdim of zero and no sform": (lambda header: (set_to(sform_code=0)(header), pixdim_of(0, 0, 0)(header))[0], "pixdim 0 x 0 x 0"),
+    "a pixdim of zero and others than the sform's": (pixdim_of(0, 1, 1), "disagrees with the sform"),
+    "a qform without rotation and a sform of another size": (
+        lambda header: (scaled_sform(1)(header), set_to(quaternion=[2.0, 0.0, 0.0])(header))[0],
+        "disagrees with the sform",
+    ),
     "micron of mm": (set_to(unit=3), "lengths in micron"),
     "metre of mm": (set_to(unit=1), "lengths in metre"),
     "several volumes": (set_to(dim=[4, *SHAPE, 2, 1, 1, 1]), "3-D image"),
@@ -140,8 +148,9 @@ WRONG: dict[str, tuple[Callable[[Header], None], str]] = {
     "a first dimension of one": (set_to(dim=[4, 1, *SHAPE, 1, 1, 1]), "3-D image"),
     "a pair's header": (set_to(magic=b"ni1\0"), "voxels in a file of their own"),
     "Analyze": (set_to(magic=bytes(4)), "Analyze"),
+    "zero for handedness": (set_to(sform_code=0, pixdim=[0.0, *EDGES_MM, 1, 1, 1, 1]), "left cannot be told from right"),
     "no number of handedness": (set_to(sform_code=0, pixdim=[np.nan, *EDGES_MM, 1, 1, 1, 1]), "left cannot be told from right"),
-    "a field of view of ten metres": (lambda header: header.set_forms(AFFINE, AFFINE, 9.0), "field of view"),
+    "a field of view of ten metres": (lambda header: header.set_forms(AFFINE, AFFINE, 6.0), "field of view"),
 }
 
 
