@@ -73,7 +73,7 @@ def test_the_same_brains_moved_and_scaled_are_measured_nearly_alike(made, scored
         nib.save(nib.Nifti1Image(900 * image.get_fdata(dtype=np.float32)[::-1], turn @ flipped), tmp_path / "moved" / path.name)
     _, moved = score(tmp_path / "moved", tmp_path / "out")
     assert (moved["placed"] == "registered").all()
-    assert moved["intensities"].str.fullmatch(r"0 to \d+(\.\d+)? became 0 to 1").all()
+    assert moved["intensities"].str.fullmatch(r"-?\d+(\.\d+)? to \d+(\.\d+)? became 0 to 1").all()
     assert moved["measured_ventricles_ml"].to_numpy() == pytest.approx(table["measured_ventricles_ml"].to_numpy(), rel=0.25, abs=4)
 
 

@@ -141,3 +141,43 @@ def test_missing_files_are_counted_and_missing_volumes_where_they_are_asked_for(
     assert f"1 scans are no files: {tmp_path / '2.nii'}" in found[0].cause
     assert "6 scans have no volumes" in found[1].cause
     assert "covariates.volumes: segmented" in found[1].remedy
+
+
+def test_two_forms_that_disagree_are_told_by_name(tmp_path: Path) -> None:
+    path = written(tmp_path, head())
+    image = nib.load(path)
+    image.set_qform(image.affine, 1)
+    image.set_sform(np.diag([3.6, 3.6, 3.6, 1.0]), 1)
+    image.to_filename(path)
+    (finding,) = scan_check.check_scan(path, CONFIG)
+    assert finding.verdict == "error"
+    assert f"{path}: expected one size, found that sform and qform differ" in finding.cause
+    turned = image.affine.copy()
+    turned[:3, 3] += 30
+    image.set_sform(turned, 1)
+    image.to_filename(path)
+    (finding,) = scan_check.check_scan(path, CONFIG)
+    assert finding.verdict == "warning"
+    assert "sform and qform differ by 52.0 mm and agree in lengths; the sform is used" in finding.cause
+    assert "; sform, unit unknown, taken as mm" in finding.found
+
+
+@pytest.mark.parametrize("constant", [0, 100, 1000])
+def test_a_constant_under_a_stripped_brain_makes_no_skull_of_it(tmp_path: Path, constant: int) -> None:
+    place = np.indices(SHAPE) - (np.array(SHAPE).reshape(3, 1, 1, 1) - 1) / 2
+    distance = np.sqrt((place**2).sum(0))
+    brain = np.where(distance < 17, 600 + 8 * distance * np.cos(place[0] / 3), 0).clip(0)
+    stripped = CONFIG.model_copy(update={"release": CONFIG.release.model_copy(update={"skull_stripped": True})})
+    found = scan_check.check_scan(written(tmp_path, (brain + constant).astype(np.int16)), stripped)
+    assert [finding.verdict for finding in found] == (["warning"] if constant else ["ok"])
+    if constant:
+        assert "a constant was added" in found[0].cause
+
+
+def test_doctor_raises_the_flags_of_preprocessing(tmp_path: Path) -> None:
+    volume = head()
+    volume[:, :, [20, 26]] = volume[:, :, [26, 20]]
+    volume[:, :, :20] = np.roll(volume[:, :, :20], 8, axis=2)
+    (finding,) = scan_check.check_scan(written(tmp_path, volume), CONFIG)
+    assert finding.verdict == "warning"
+    assert "a slice does not fit between its neighbours" in finding.cause
