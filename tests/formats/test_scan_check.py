@@ -146,13 +146,13 @@ def test_missing_files_are_counted_and_missing_volumes_where_they_are_asked_for(
 def test_two_forms_that_disagree_are_told_by_name(tmp_path: Path) -> None:
     path = written(tmp_path, head())
     image = nib.load(path)
-    image.set_qform(image.affine, 1)
+    turned = image.affine.copy()
+    image.set_qform(turned, 1)
     image.set_sform(np.diag([3.6, 3.6, 3.6, 1.0]), 1)
     image.to_filename(path)
     (finding,) = scan_check.check_scan(path, CONFIG)
     assert finding.verdict == "error"
     assert f"{path}: expected one size, found that sform and qform differ" in finding.cause
-    turned = image.affine.copy()
     turned[:3, 3] += 30
     image.set_sform(turned, 1)
     image.to_filename(path)
@@ -176,8 +176,7 @@ def test_a_constant_under_a_stripped_brain_makes_no_skull_of_it(tmp_path: Path, 
 
 def test_doctor_raises_the_flags_of_preprocessing(tmp_path: Path) -> None:
     volume = head()
-    volume[:, :, [20, 26]] = volume[:, :, [26, 20]]
-    volume[:, :, :20] = np.roll(volume[:, :, :20], 8, axis=2)
-    (finding,) = scan_check.check_scan(written(tmp_path, volume), CONFIG)
-    assert finding.verdict == "warning"
-    assert "a slice does not fit between its neighbours" in finding.cause
+    volume[:, :, [8, 20]] = volume[:, :, [20, 8]]
+    found = scan_check.check_scan(written(tmp_path, volume), CONFIG)
+    assert {finding.verdict for finding in found} == {"warning"}
+    assert any("a slice does not fit between its neighbours" in finding.cause for finding in found)
