@@ -18,6 +18,7 @@ from brainldm.core.errors import ScanError
 FORMS_APART_MM = 0.3  # sform and qform closer than this at every corner are one
 LENGTHS_APART = 0.003  # of an edge: three of these are 1 % of a volume
 TOLERANCE = 0.01  # cosine of the angle between two axes
+FURTHEST_MM = 1e5  # of a voxel from the middle of the world
 VOXEL_MM = (0.01, 100.0)  # anything else is a damaged header; a singular affine has an edge of 0
 UNITS = {0: "unknown", 1: "metre", 2: "mm", 3: "micron"}  # the lowest three bits of xyzt_units
 IN_MM = {"metre": 1000.0, "micron": 0.001}
@@ -112,6 +113,8 @@ def fault(affine: np.ndarray) -> str | None:
     lengths = np.linalg.svd(affine[:3, :3], compute_uv=False)
     if lengths.min() < VOXEL_MM[0] or lengths.max() > VOXEL_MM[1]:
         return f"expected an affine with voxels of {VOXEL_MM} mm, found {affine.round(5).tolist()}"
+    if np.abs(affine[:3, 3]).max() > FURTHEST_MM:
+        return f"expected an affine near the middle of the world, found an origin at {affine[:3, 3].tolist()} mm"
     axes = affine[:3, :3] / _edges(affine)
     shear = float(np.abs(axes.T @ axes - np.eye(3)).max())
     if shear > TOLERANCE:
