@@ -4,13 +4,16 @@ BIN := $(VENV)/bin
 CORES ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-slurm test-faults lint bench clean
+.PHONY: demo test test-random test-slow test-slurm test-faults lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES)
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses $(CORES) --dist loadfile
+
+test-random: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses $(CORES) --dist loadfile -p randomly
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow --ignore tests/faults

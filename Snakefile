@@ -9,6 +9,7 @@ from snakemake.utils import min_version
 
 from brainldm.core import config as settings
 from brainldm.core import project as folder
+from brainldm.core.request_key import DEMO
 from brainldm.core.rows import (
     SHARD_PATTERN,
     batch_names,
@@ -40,6 +41,7 @@ N_SCANS = (
 BATCHES = batch_names(N_SCANS, CONFIG.preprocess.scans_per_batch)
 LABEL_MAPS = CONFIG.train_segmenter.label_maps or "results/cohort/labels.tsv"
 SEGMENTER = CONFIG.segmenter or "results/train_segmenter/model.safetensors"
+REQUEST_KEY = CONFIG.request_key
 SHARDS = shard_names(CONFIG.request.n_rows, CONFIG.request.rows_per_shard)
 TABLE_SHARDS = shard_names(CONFIG.paper_table.n_volumes, CONFIG.request.rows_per_shard)
 FIRST_SHARDS = SHARDS[: -(-CONFIG.utility.n_synthetic // CONFIG.request.rows_per_shard)]
@@ -85,6 +87,7 @@ include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train_segmenter.smk"
 include: "workflow/rules/segment.smk"
 include: "workflow/rules/covariates.smk"
+include: "workflow/rules/covariate_model.smk"
 include: "workflow/rules/train_autoencoder.smk"
 include: "workflow/rules/encode.smk"
 include: "workflow/rules/train_diffusion.smk"

@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from brainldm.core.config import parse, section_json
+from brainldm.core.gate import audits
 from brainldm.core.grid import Grid
 from brainldm.core.rows import participant_id, shard_names, shard_rows
 from brainldm.formats.bids import volume_path
@@ -24,6 +25,9 @@ from brainldm.formats.nifti import encode_volume, quantise, voxel_sha256
 from brainldm.formats.tars import write_tar
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests/support"))
+from release_files import MODEL  # noqa: E402
+
 N_SMALL, PER_SHARD, N_LARGE, N_WANTED = 5000, 250, 24, 100_000
 LARGE = Grid(shape=(160, 224, 160), spacing_mm=1.0, center_mm=(0, -17, 7))
 ORIGIN = {"section": {}, "weights_sha256": {"autoencoder": "0"}, "precision": "32-true", "device": "CPU", "versions": {}}
@@ -70,7 +74,8 @@ def make(folder: Path, shards: list[str], grid: Grid) -> None:
     """Requests, volumes and measurements of shards, as the stages before leave them."""
     axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in grid.shape), indexing="ij")
     ball = (sum(axis**2 for axis in axes) < 0.8) * 0.5
-    (folder / "report.json").write_text('{"audit": "no copies found"}')
+    (folder / "report.json").write_text(json.dumps(audits("tars")))
+    (folder / "model.json").write_text(MODEL.model_dump_json())
     (folder / "protocol.yaml").write_text("protocol: 1\n")
     (folder / "covariates.tsv").write_text("participant_id\tsex\tage_years\tventricles_ml\tbrain_ml\nsomeone\tF\t50.5\t20.5\t1400.5\n")
     for stage in ("request", "generate", "measure"):
@@ -92,7 +97,7 @@ def make(folder: Path, shards: list[str], grid: Grid) -> None:
         identity = {"index": rows, "participant_id": [participant_id(index) for index in rows]}
         drawn = {"age_years": random.uniform(44, 82, len(rows)), "ventricles_ml": random.uniform(10, 90, len(rows)), "brain_ml": 1500.0}
         requested = pd.DataFrame({**identity, "seed": 1, "sex": "F", "in_support": True, "design": "uniform", "noise_index": rows, **drawn})
-        requested = requested.assign(support_distance=0.5, cell="").astype(dict.fromkeys((*drawn, "support_distance"), np.float32))
+        requested = requested.assign(cell="").astype(dict.fromkeys(drawn, np.float32))
         requested.to_parquet(folder / "request" / f"{shard}.parquet", index=False)
         measured = {**drawn, "icv_ml": 1600.0, "age_predicted_years": 60.0, "qc_pass": True, "qc_reason": ""}
         pd.DataFrame({**identity, **measured}).to_parquet(folder / "measure" / f"{shard}.parquet", index=False)
@@ -112,7 +117,8 @@ def packed_and_released(folder: Path, n_rows: int) -> dict[str, tuple[float, flo
         folder / "release.json",
         *pairs(["--pack"] * len(shards), [folder / f"pack/{s}.json" for s in shards]),
     ]
-    release += ["--report", folder / "report.json", "--covariates", folder / "covariates.tsv", "--out", folder / "release/checksums.sha256"]
+    release += ["--report", folder / "report.json", "--covariates", folder / "covariates.tsv", "--covariate-model", folder / "model.json"]
+    release += ["--out", folder / "release/checksums.sha256"]
     steps = {"pack": pack, "release": [release], "verify": [["verify", folder / "release"]]}
     return {step: timed(commands) for step, commands in steps.items()}
 

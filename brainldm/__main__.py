@@ -9,6 +9,7 @@ import typer
 from brainldm import __version__
 from brainldm.commands import COMMANDS
 from brainldm.core.errors import explained
+from brainldm.core.printable import PrintableFormatter, printable_lines
 from brainldm.core.requeue import requeued
 from brainldm.core.story import OPTIONAL, STORY
 
@@ -53,7 +54,9 @@ def _options(version: bool = typer.Option(False, "--version", callback=_print_ve
 
 def main() -> None:
     """Run; what a user can mend becomes one line on stderr and exit status 1. SIGTERM ends with REQUEUE: files appear by rename."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:
         with requeued():
@@ -61,7 +64,7 @@ def main() -> None:
     except Exception as error:
         if not (told := explained(error, wanted or "")):
             raise
-        sys.exit(f"brainldm: error: {told}")
+        sys.exit(f"brainldm: error: {printable_lines(told)}")
 
 
 if __name__ == "__main__":

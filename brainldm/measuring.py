@@ -1,6 +1,7 @@
 """What measures volumes, real or synthetic: the ruler, the age model, and the checks of quality, together on one device."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 
 from brainldm.core.config import Preprocess
+from brainldm.core.errors import DataError
 from brainldm.core.files import read_json, write_json
 from brainldm.core.grid import Grid
 from brainldm.core.intensities import limited, survey
@@ -24,6 +26,8 @@ from brainldm.metrics.quality import quality
 from brainldm.metrics.sharpness import sharpness
 from brainldm.models import age, ruler
 
+FOLDER = "volumes"  # of volumes on the grid that a score keeps
+KEPT = re.compile(rf"{FOLDER}/[0-9a-f]{{20}}-[0-9a-f]{{12}}\.(nii\.gz|json)")  # their names: checksums of image and settings
 PLACES_MM = 0.01  # how far a voxel on the grid may be from its place
 SEEN = (1.0, 99.8)  # percentiles of a volume that tell the range of its intensities
 NEAR_0 = 0.2  # the lower one, in [0, 1]; volumes of ours: within 0.02
@@ -61,7 +65,12 @@ class Instruments(NamedTuple):
 
 def load(segmenter_model: Path, age_model: Path, grid: Grid, fabric: Fabric) -> Instruments:
     """Both models; DataError if one cannot be read."""
-    years = fabric.setup_module(age.load(age_model))
+    reads_age = age.load(age_model)
+    if tuple(reads_age.spec["shape"]) != grid.shape:
+        raise DataError(
+            f"{age_model}: this age model reads volumes of {tuple(reads_age.spec['shape'])} voxels, and the grid has {grid.shape}."
+        )
+    years = fabric.setup_module(reads_age)
     years.mark_forward_method("answers")
     return Instruments(ruler.load(segmenter_model, grid, fabric), years, fabric.device)  # type: ignore[arg-type]
 

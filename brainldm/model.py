@@ -15,6 +15,7 @@ from brainldm.core.config import Generate, Given, read_section
 from brainldm.core.covariates import NAMES, UNITS
 from brainldm.core.errors import ConfigError
 from brainldm.core.rows import participant_id
+from brainldm.core.schema import checked
 from brainldm.formats.foreign import LIMITS
 from brainldm.formats.nifti import SLOPE, encode_volume
 from brainldm.models import autoencoder, pretrained, rows
@@ -116,5 +117,6 @@ def _settings(files: pretrained.Model, asked: dict[str, int | None]) -> Given:
     """How to sample: as the model's own section of `generate` says, or else by default, but for what is asked."""
     own = read_section(files.section, "generate") if files.section else None
     section = (own.section if own else {"batch_size": 1}) | {name: value for name, value in asked.items() if value is not None}
-    how, grid = Generate.model_validate(section).model_dump(mode="json"), autoencoder.load(files.autoencoder).grid
+    how = checked(Generate, section, "these settings of the sampler").model_dump(mode="json")
+    grid = autoencoder.load(files.autoencoder).grid
     return Given(stage="generate", seed=own.seed if own else 0, precision=own.precision if own else "auto", grid=grid, section=how)

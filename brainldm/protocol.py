@@ -2,16 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from lightning_fabric import Fabric
+from pydantic import Field
 
-from brainldm.core.config import Given, read_section
+from brainldm.core.config import Given, Preprocess, read_section
 from brainldm.core.errors import ConfigError, DataError
 from brainldm.core.files import sha256, write_text
 from brainldm.core.grid import Grid
-from brainldm.core.judging import Evaluate
+from brainldm.core.judging import Evaluate, Measure
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import file_inside
+from brainldm.core.schema import HASH, Precision, Schema, checked
+from brainldm.core.yaml_file import read_yaml
 from brainldm.metrics.definitions import INTENSITIES, definitions
 from brainldm.models import devices, panel
 
@@ -21,6 +26,29 @@ FORMAT = 1
 WITH_R = ("_slope", "_intercept", "_bias", "_mae")  # figures of the same volumes as r, whose n says it all
 HEAD = "# How the figures beside it were computed. Score other volumes alike: brainldm score DIR --protocol THIS_FILE --models RESULTS\n"
 Settings = Mapping[str, Given]
+
+
+Text = Annotated[str, Field(max_length=1000)]
+
+
+class ProtocolFile(Schema):
+    """What `freeze` writes, and nothing else."""
+
+    protocol: Literal[1]
+    made_with: dict[Text, Text]
+    seed: int = Field(ge=0)
+    precision: Precision
+    grid: Grid
+    intensities: Text
+    evaluate: Evaluate
+    measure: Measure
+    preprocess: Preprocess
+    features: Text
+    sha256: dict[Literal["segmenter", "age", "reference", "features"], Annotated[str, Field(pattern=HASH)]]
+    n: dict[Text, int]
+    audit_thresholds: dict[Text, float]
+    ladders: dict[Text, object]
+    metrics: dict[Text, object]
 
 
 class Protocol(NamedTuple):
@@ -33,7 +61,7 @@ class Protocol(NamedTuple):
 
 def settings(folder: Path) -> Settings:
     """What the stages of a run were told about measuring, from its results."""
-    return {stage: read_section(folder / f"configure/{stage}.json", stage) for stage in SECTIONS}
+    return {stage: read_section(file_inside(folder, f"configure/{stage}.json"), stage) for stage in SECTIONS}
 
 
 def freeze(report_path: Path, sections: Iterable[Path], fabric: Fabric, segmenter: Path, age: Path, report: Mapping[str, Any]) -> None:
@@ -65,18 +93,26 @@ def freeze(report_path: Path, sections: Iterable[Path], fabric: Fabric, segmente
 
 
 def read(path: Path) -> Protocol:
-    """DataError if it is no protocol, or one whose metrics are not those of this version."""
+    """Return a protocol; DataError, naming the field, for what `freeze` does not write, and where its metrics are not this version's.
+
+    It may be a stranger's: it holds numbers and names, never a program, a path or a module, which are named on the command line.
+    """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        shared = {name: found[name] for name in ("seed", "precision", "grid")}
-        told = {stage: Given(stage=stage, section=found[stage], **shared) for stage in SECTIONS}
-        theirs, files, version = found["metrics"], dict(found["sha256"]), found["made_with"]["brainldm"]
-        ours = definitions(Grid.model_validate(found["grid"]).shape)
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: expected a protocol that evaluate wrote, found none that can be read ({error!r})") from None
-    if differs := _difference(theirs, ours):
+        values = read_yaml(path)
+    except ConfigError as error:
+        raise DataError(str(error)) from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected a protocol that evaluate wrote, found {type(values).__name__}")
+    for stage, name in ((stage, name) for stage in SECTIONS for name in PRIVATE):
+        if isinstance(values.get(stage), dict) and name in values[stage]:
+            raise DataError(f"{path}: {stage}.{name} names a file or a program. A protocol may name none; remove the line.")
+    found = checked(ProtocolFile, values, f"{path} as a protocol")
+    shared = {"seed": found.seed, "precision": found.precision, "grid": found.grid}
+    told = {stage: Given(stage=stage, section=values[stage], **shared) for stage in SECTIONS}
+    if differs := _difference(found.metrics, definitions(found.grid.shape)):
+        version = printable(found.made_with.get("brainldm", "unknown"), 40)
         raise DataError(f"{path}: expected metrics as this version computes them, found another {differs}; take brainldm {version}")
-    return Protocol(path, told, files)
+    return Protocol(path, told, {str(name): digest for name, digest in found.sha256.items()})
 
 
 def check(found: Protocol, name: str, file: Path) -> None:
@@ -86,9 +122,10 @@ def check(found: Protocol, name: str, file: Path) -> None:
         raise ConfigError(f"{found.path}: expected as {name} the file {wanted}, found {digest} ({file})")
 
 
-def _difference(theirs: Any, ours: Any, name: str = "metrics") -> str:
+def _difference(theirs: object, ours: object, name: str = "metrics") -> str:
     """The dotted name of the first value that differs, or nothing."""
     if not (isinstance(theirs, dict) and isinstance(ours, dict)):
         return "" if theirs == ours else name
     keys = [*ours, *(key for key in theirs if key not in ours)]
-    return next((found for key in keys if (found := _difference(theirs.get(key), ours.get(key), f"{name}.{key}"))), "")
+    named = ((key, f"{name}.{printable(key, 60)}") for key in keys)
+    return next((found for key, dotted in named if (found := _difference(theirs.get(key), ours.get(key), dotted))), "")

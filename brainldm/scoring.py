@@ -1,5 +1,6 @@
 """Volumes that were not made here, scored: by themselves, beside the real scans of a run, or beside the figures that it left."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +13,13 @@ from rich.progress import track
 
 from brainldm import measuring, protocol
 from brainldm.core import covariates
-from brainldm.core.config import Given
+from brainldm.core.config import Given, Preprocess
+from brainldm.core.errors import ConfigError, DataError
 from brainldm.core.files import read_json
 from brainldm.core.judging import Evaluate, Measure
 from brainldm.core.labels import ICV, NAMES
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import file_inside
 from brainldm.formats.volumes import VolumeSet, chunks
 from brainldm.metrics import anatomy, conditioning, fidelity, summary
 from brainldm.metrics.diversity import diversity
@@ -30,6 +34,7 @@ OF_THE_RUN = (
     "g4r_ssim_",
     "sharpness_",
 )  # figures of real scans and reconstructions that hold for any number of volumes
+WEIGHTS = (".safetensors", ".h5")
 Read = Callable[[range | np.ndarray], np.ndarray]
 
 
@@ -39,35 +44,63 @@ class Bench(NamedTuple):
     given: Given
     options: Evaluate
     rules: Measure
-    placing: Given
+    placing: Preprocess
     tools: measuring.Instruments
     embed: Callable[[torch.Tensor], np.ndarray]
     features: str
 
 
-def bench(models: Path, segmenter: Path | None, features: Path | None, frozen: Protocol | None, device: str) -> Bench:
+class Programs(NamedTuple):
+    """What the user names on the command line: no file of a models folder and no protocol may name it."""
+
+    segmenter: Path | None = None  # weights, or a program that segments as mri_synthseg
+    features: Path | None = None  # MedicalNet's weights
+    unires: str | None = None  # the command of UniRes
+
+
+def bench(models: Path, named: Programs, frozen: Protocol | None, device: str) -> Bench:
     """The models and settings that a run left in its results, on a device, or others; DataError for what is not there.
 
-    Settings are those of a protocol where there is one; ConfigError for weights that are not.
+    Settings are those of a protocol where there is one; ConfigError for weights that are not, and where settings ask for a program or a
+    file that is not `named`.
     """
     told = frozen.settings if frozen else protocol.settings(models)
-    given, years, ruler = (
-        told["evaluate"],
-        models / "train_age/model.safetensors",
-        segmenter or models / "train_segmenter/model.safetensors",
-    )
-    options = given.own(Evaluate)
+    given = told["evaluate"]
+    years = file_inside(models, "train_age/model.safetensors")
     if frozen:
         protocol.check(frozen, "age", years)
+    ruler = named.segmenter or file_inside(models, "train_segmenter/model.safetensors")
+    if named.segmenter and named.segmenter.suffix not in WEIGHTS and named.segmenter.resolve().is_relative_to(models.resolve()):
+        raise ConfigError(f"--segmenter: {ruler} lies in the models folder {models}, and no program of a models folder is run.")
+    if frozen:
         protocol.check(frozen, "segmenter", ruler)
-    if features:
-        options = options.model_copy(update={"features": str(features)})
-    if frozen and (features or "features" in frozen.files):
-        protocol.check(frozen, "features", Path(options.features))
+    options = _with_features(given.own(Evaluate), named, frozen, models)
+    placing = _with_unires(told["preprocess"].own(Preprocess), named, frozen.path if frozen else models)
     fabric = make_fabric(device, given.precision, given.seed)
     tools = measuring.load(ruler, years, given.grid, fabric)
     embed, name = panel.embedding(options.features, age.load(years).to(fabric.device), years, fabric.device)
-    return Bench(given, options, told["measure"].own(Measure), told["preprocess"], tools, embed, name)
+    return Bench(given, options, told["measure"].own(Measure), placing, tools, embed, name)
+
+
+def _with_features(options: Evaluate, named: Programs, frozen: Protocol | None, models: Path) -> Evaluate:
+    """The settings, with the file of features that the user names; ConfigError where they ask for one and none is named."""
+    asked = "features" in frozen.files if frozen else options.features != "age"
+    if asked and named.features is None:
+        origin = frozen.path if frozen else models
+        raise ConfigError(f"{origin} was evaluated with features of MedicalNet. Name their file: --features FILE.")
+    if frozen and named.features:
+        protocol.check(frozen, "features", named.features)
+    return options.model_copy(update={"features": str(named.features) if named.features else "age"})
+
+
+def _with_unires(options: Preprocess, named: Programs, origin: Path) -> Preprocess:
+    """The settings, with the command of UniRes that the user names; ConfigError where they ask for it and none is named."""
+    if options.backend == "unires" and named.unires is None:
+        raise ConfigError(
+            f"{origin} asks for UniRes (preprocess.backend: unires), and a program is run only where you name it. "
+            "Give its command: --unires COMMAND."
+        )
+    return options.model_copy(update={"unires_command": named.unires or ""})
 
 
 @torch.inference_mode()
@@ -101,6 +134,8 @@ def alone(bench: Bench, rows: pd.DataFrame, measured: pd.DataFrame, read: Read) 
 def beside_scans(bench: Bench, path: Path, rows: pd.DataFrame, measured: pd.DataFrame, features: np.ndarray) -> Entries:
     """FID and its companions, likeness, sharpness, the age model, regions: of the run's real scans, as the stage `evaluate` has them."""
     real, drawn = VolumeSet(path, bench.given.grid), (bench.options.bootstrap, bench.given.seed)
+    for name in real.table["volume"]:
+        file_inside(path.parents[1], os.path.normpath(f"{path.parent.name}/{name}"))
     theirs, others = look(bench, real.batch, len(real), "real scans")
     held_out, all_known = (real.table["split"] == "test").to_numpy(), set(covariates.NAMES) <= set(rows.columns)
     tested = real.table[held_out].assign(age_predicted_years=theirs["age_predicted_years"].to_numpy()[held_out])
@@ -120,5 +155,19 @@ def beside_scans(bench: Bench, path: Path, rows: pd.DataFrame, measured: pd.Data
 
 def beside_figures(models: Path) -> Entries:
     """What the run's report says of its real scans and of their reconstructions."""
-    report = read_json(models / "evaluate/report.json")
-    return {name: value for name, value in report.items() if name.startswith(OF_THE_RUN) and ("_real" in name or "_reconstruction" in name)}
+    path = file_inside(models, "evaluate/report.json")
+    report = read_json(path)
+    if not isinstance(report, dict):
+        raise DataError(f"{path}: expected the figures of an evaluation, found {type(report).__name__}.")
+    of_scans = {name: value for name, value in report.items() if "_real" in name or "_reconstruction" in name}
+    wanted = {name: value for name, value in of_scans.items() if name.startswith(OF_THE_RUN)}
+    for name, value in wanted.items():
+        if not name.isidentifier() or not _is_figure(value):
+            raise DataError(f"{path}: {printable(name, 60)}: expected a number or an interval, found {printable(value, 60)}.")
+    return wanted
+
+
+def _is_figure(value: object) -> bool:
+    """Whether a value is a number or an interval; not a number (NaN) is a figure that could not be computed."""
+    values = value if isinstance(value, list) and len(value) == 2 else [value]
+    return all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)

@@ -7,7 +7,8 @@ import pytest
 
 from brainldm.core.covariates import SEX_CODES
 from brainldm.core.errors import DataError
-from brainldm.formats.manifest import COLUMNS, ID_PATTERN, LARGEST_ML, OLDEST_YEARS, OPTIONAL, SESSION_PATTERN, SPLITS, read_manifest
+from brainldm.formats.identifiers import ID_PATTERN, SESSION_PATTERN
+from brainldm.formats.manifest import COLUMNS, LARGEST_ML, OLDEST_YEARS, OPTIONAL, SPLITS, read_manifest
 from brainldm.formats.raw_table import read_mapping
 
 FOLDER = Path(__file__).parents[1] / "data_manifest"

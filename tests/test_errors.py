@@ -57,7 +57,7 @@ def project(n: int = 8, **changes: object) -> Case:
         call(monkeypatch, ["init", "."])
         write_manifest(n, **changes)
         for i in range(n):
-            Path(f"{i}.nii.gz").write_bytes(b"scan")
+            Path(f"{i}.nii.gz").write_bytes(f"scan {i}".encode())
         return ["run", "--dry-run"]
 
     return words
@@ -78,6 +78,7 @@ def head(volume_of: Callable[[np.ndarray], np.ndarray], skull_stripped: bool) ->
         place = (np.indices(SHAPE) - (np.array(SHAPE).reshape(3, 1, 1, 1) - 1) / 2) * SPACING_MM
         volume = 500 * volume_of(place) * np.random.default_rng(0).uniform(0.5, 1, SHAPE) + np.random.default_rng(1).uniform(0, 5, SHAPE)
         for i in range(8):
+            volume[i, 0, 0] += 1  # no two are copies
             nib.save(nib.Nifti1Image(volume.astype(np.float32), np.diag([SPACING_MM] * 3 + [1])), f"{i}.nii.gz")
         return ["doctor", "--config", "config.yaml", "--sample", "1", "--memory-gb", "64"]
 
@@ -105,7 +106,7 @@ def bids(*, sessions: str = "", linked: str = "", twice: bool = False) -> Case:
         for i in (1, 2):
             scan = Path(f"bids/sub-{i}/anat/sub-{i}_T1w.nii.gz")
             scan.parent.mkdir(parents=True)
-            scan.write_bytes(b"scan") if i == 1 or not linked else scan.symlink_to(linked)
+            scan.write_bytes(f"scan {i}".encode()) if i == 1 or not linked else scan.symlink_to(linked)
         people = "participant_id\tage\tsex\nsub-1\t50\tF\nsub-2\t60\tM\n" + ("sub-1\t51\tF\n" if twice else "")
         Path("bids/participants.tsv").write_text(people)
         return ["manifest", "bids", "bids", "--out", "made.tsv"]
@@ -197,7 +198,10 @@ CASES: dict[str, tuple[Case, str]] = {
     "volumes in mm3": (manifest(ventricles_ml=20123), "ventricles_ml: expected mL between 0 and 5000, or nothing, found '20123'; if these"),
     "participant twice": (manifest(participant_id="sub-1", split="train"), "line 3: participant_id: sub-1 stands on line 2 already"),
     "scan twice": (manifest(t1w="a.nii.gz"), "line 3: t1w: a.nii.gz stands on line 2 already"),
-    "participant twice, BIDS": (bids(twice=True), "participants.tsv: expected a line per participant, found sub-1, which has one already"),
+    "participant twice, BIDS": (
+        bids(twice=True),
+        "participant_id: sub-1 stands on lines 2 and 4; which is meant cannot be known. Keep one.",
+    ),
     "link to nothing": (
         bids(linked="../annex/lost"),
         "a symbolic link to ../annex/lost, which is not there; get its content (`datalad get`)",
@@ -207,7 +211,7 @@ CASES: dict[str, tuple[Case, str]] = {
     "not skull-stripped": (head(whole, True), "it shows a head with its skull ("),
     "truncated scan": (just(empty_scan), "scan.nii.gz: expected a NIfTI or MGH image, found 0 bytes"),
     "lost scan": (just(lambda: read_scan(Path("lost.nii.gz"))), "lost.nii.gz: expected a scan, found no file"),
-    "no manifest": (no_manifest, "scans.tsv: expected a TSV table, found none"),
+    "no manifest": (no_manifest, "scans.tsv: expected a table, found none"),
 }
 
 

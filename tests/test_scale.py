@@ -93,7 +93,7 @@ def test_growth_from_a_thousand_rows_runs_none_of_them_again(paper: Path) -> Non
 AFTER_MEASURE = {"measure", "evaluate", "pack", "release", "report"}
 AFTER_GENERATE = {"generate", *AFTER_MEASURE}
 AFTER_DIFFUSION = {"train_diffusion", *AFTER_GENERATE}
-AFTER_COVARIATES = {"covariates", "train_autoencoder", "encode", "train_age", "request", *AFTER_DIFFUSION}
+AFTER_COVARIATES = {"covariates", "covariate_model", "train_autoencoder", "encode", "train_age", "request", *AFTER_DIFFUSION}
 EDITS = [
     ("cohort", "rotation_deg", 19, set(STORY)),
     ("preprocess", "min_similarity", 0.7, {"preprocess", "segment", *AFTER_COVARIATES}),
@@ -104,6 +104,7 @@ EDITS = [
     ("encode", "batch_size", 8, {"encode", *AFTER_DIFFUSION}),
     ("train_diffusion", "ema_decay", 0.99, AFTER_DIFFUSION),
     ("train_age", "steps", 21, {"train_age", *AFTER_GENERATE}),  # it judges what is generated
+    ("covariate_model", "bounds", {"brain_ml": [1000, 2000]}, {"covariate_model", "request", *AFTER_DIFFUSION}),
     ("request", "jitter", 0.2, {"request", *AFTER_GENERATE}),
     ("request", "n_rows", 6, {"request", *AFTER_GENERATE}),  # the last shard is another, of fewer rows
     ("generate", "guidance", 1.5, AFTER_GENERATE),

@@ -32,7 +32,7 @@ def test_help_lists_every_stage_and_command_and_imports_none():
         "import sys; from brainldm.__main__ import application; application(None)(['--help'], standalone_mode=False); print(*sys.modules)"
     )
     shown, modules = (
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.rstrip().rsplit("\n", 1)
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.rstrip().rsplit("\n", 1)
     )
     assert {*STAGES, *COMMANDS} <= set(shown.split())
     assert not {"pandas", "torch", "nibabel", "numpy"} & set(modules.split())
@@ -56,8 +56,9 @@ def test_a_rule_calls_its_own_stage_and_writes_to_its_own_folder():
     ("target", "stages"), [("all", STORY), ("paper_table", ("train_baseline", "paper_table")), ("utility", ("utility",))]
 )
 def test_the_story_tells_what_snakemake_does(target, stages):
-    command = [sys.executable, "-m", "snakemake", target, "--rulegraph", "dot"]
-    graph = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    options = ["--snakefile", ROOT / "Snakefile", "--configfile", ROOT / "config.yaml"]
+    command = [sys.executable, "-m", "snakemake", target, "--rulegraph", "dot", *map(str, options)]
+    graph = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     names = dict(re.findall(r'(\d+)\[label = "(\w+)', graph))
     edges = {tuple(target if names[end] in HELPERS else names[end] for end in ends) for ends in re.findall(r"(\d+) -> (\d+)", graph)}
     found = {(later, earlier) for earlier, later in edges if later in stages and earlier not in ("configure", later)}

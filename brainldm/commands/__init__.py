@@ -7,6 +7,7 @@ COMMANDS: dict[str, str] = {
     "view": "Draw three planes of a scan or of a synthetic row, with labels over it.",
     "status": "Tell what is done, running, failed and missing, with rates and time left.",
     "config": "Check or show a configuration, tell what an edit re-runs, list all settings.",
+    "request_key": "Make the secret key from which the random numbers of the requests come; one that is there is kept.",
     "sample": "Make a few volumes for one age, sex, ventricular and brain volume, with the packaged model or any other.",
     "bundle": "Import the published MONAI bundle's weights; export our models as a MONAI bundle.",
     "manifest": "Write a checked manifest of raw scans, from a BIDS dataset or from any table.",
@@ -14,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "get": "Get part of a release, from a folder or over HTTP, by a condition on its table.",
     "score": "Score somebody else's volumes, a folder and a table, with our protocol.",
     "verify": "Verify a release: files, hashes, table, headers; with the weights, make random rows of it again.",
+    "leak_check": "Search a folder that will be published for ids, covariates, keys and paths of the training scans.",
     "plan": "Measure for half a minute; then tell hours, disk and jobs of the run that a configuration asks for.",
     "doctor": "Check a configuration, its scans, weights and hardware before days are spent.",
 }

@@ -5,19 +5,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
+from brainldm.core import outputs
 from brainldm.core.changes import STAGES, differences, sections, touched
 from brainldm.core.config import Config
 from brainldm.core.files import read_json, write_text
 from brainldm.core.project import CONFIG, WORKFLOW
 from brainldm.core.reference import flat, page
 from brainldm.core.story import OPTIONAL, STORY
-from brainldm.formats.settings import read_config
+from brainldm.formats.settings import read_config, read_values
 
 app = typer.Typer()
 File = Annotated[Path, typer.Argument(metavar="FILE", help="configuration, whole")]
 Out = Annotated[Path | None, typer.Option(help="file to write instead of printing")]
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)]
 
 
 @app.command()
@@ -31,7 +33,7 @@ def check(file: File = Path(CONFIG)) -> None:
 def show(file: File = Path(CONFIG)) -> None:
     """The values that will be used, as YAML; a comment tells those that the file leaves to their defaults."""
     used = read_config(file).model_dump(mode="json")
-    given = flat(yaml.safe_load(file.read_text(encoding="utf-8")))
+    given = flat(read_values(file))
     for name, value in flat(used).items():
         own = any(name == key or name.startswith(f"{key}.") for key in given)
         typer.echo(f"{name}: {json.dumps(value)}{'' if own else '   # default'}")
@@ -78,19 +80,19 @@ def _of_sections(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[An
 
 
 @app.command()
-def schema(out: Out = None) -> None:
+def schema(out: Out = None, overwrite: Overwrite = False) -> None:
     """The JSON schema of a configuration, for editors."""
-    _tell(json.dumps(Config.model_json_schema(), indent=2) + "\n", out)
+    _tell(json.dumps(Config.model_json_schema(), indent=2) + "\n", out, overwrite)
 
 
 @app.command()
-def reference(out: Out = None) -> None:
+def reference(out: Out = None, overwrite: Overwrite = False) -> None:
     """Every setting with its type, limits, default and the demo's value, in Markdown."""
-    _tell(page(yaml.safe_load((WORKFLOW / CONFIG).read_text(encoding="utf-8"))), out)
+    _tell(page(read_values(WORKFLOW / CONFIG)), out, overwrite)
 
 
-def _tell(text: str, out: Path | None) -> None:
+def _tell(text: str, out: Path | None, overwrite: bool) -> None:
     if out is None:
         typer.echo(text, nl=False)
     else:
-        write_text(out, text)
+        write_text(outputs.check_file(out, overwrite, content=text.encode()), text)

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from brainldm.core import outputs
 from brainldm.core.config import Cohort
-from brainldm.core.errors import DataError
 from brainldm.core.files import write_json, writing
 from brainldm.formats.bids import BIDS_VERSION
 from brainldm.formats.nifti import encode_native, write_bytes
@@ -30,17 +30,18 @@ POPULATION = Cohort(
     rotation_deg=20,
     noise=(0.01, 0.03),
 )
+TABLES = ("participants.tsv", "dataset_description.json")
 STEP = 7919  # of the numbers in people's names: a prime, so that none comes twice
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder to write; there is none yet")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder to write")],
     n: Annotated[int, typer.Option("-n", help="people", min=1, max=9999)] = 24,
     seed: Annotated[int, typer.Option(help="of the draw of people", min=0)] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)] = False,
 ) -> None:
     """Brains without skulls, as `brainldm manifest bids` reads them; every third person has sessions."""
-    if folder.exists():
-        raise DataError(f"{folder}: expected no folder, found one; a dataset is never written over")
+    folder = outputs.check_folder(folder, [*map(_scan, range(n)), *TABLES], overwrite)
     with writing(folder):
         people = [_write(folder, seed, index) for index in track(range(n), "people", console=Console(stderr=True))]
         write_tsv(folder / "participants.tsv", pd.DataFrame(people))
@@ -49,12 +50,20 @@ def main(
     logging.info("%s: a T1w scan of each of %d people; `brainldm manifest bids %s --out scans.tsv` makes a manifest", folder, n, folder)
 
 
+def _who(index: int) -> str:
+    return f"sub-CC{(index + 1) * STEP % 10**6:06d}"
+
+
+def _scan(index: int) -> str:
+    """Where the scan of a person lies in the dataset; every third person has a session."""
+    session = "ses-baseline" if index % 3 == 2 else ""
+    name = "_".join(filter(None, (_who(index), session, "acq-mprage", "run-01", "T1w.nii.gz")))
+    return (Path(_who(index)) / session / "anat" / name).as_posix()
+
+
 def _write(folder: Path, seed: int, index: int) -> dict[str, object]:
     """Write a person's scan; their line of participants.tsv."""
     subject = draw_subject(POPULATION, seed, index)
     scan = acquire(anatomy_of(subject.brain), subject.acquisition)
-    who = f"sub-CC{(index + 1) * STEP % 10**6:06d}"
-    session = "ses-baseline" if index % 3 == 2 else ""
-    name = "_".join(filter(None, (who, session, "acq-mprage", "run-01", "T1w.nii.gz")))
-    write_bytes(folder / who / session / "anat" / name, encode_native(scan.t1w, scan.affine, TEXT))
-    return {"participant_id": who, "sex": {"F": "female", "M": "Male"}[subject.sex], "group": "control", "age": subject.age_years}
+    write_bytes(folder / _scan(index), encode_native(scan.t1w, scan.affine, TEXT))
+    return {"participant_id": _who(index), "sex": {"F": "female", "M": "Male"}[subject.sex], "group": "control", "age": subject.age_years}

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from brainldm.core.errors import DataError
+from brainldm.core import outputs
+from brainldm.core.errors import DataError, OutputError
 from brainldm.core.files import writing
 from brainldm.core.project import WORKFLOW
 from brainldm.formats.places import download, is_remote
@@ -32,27 +33,39 @@ def main(
     ] = None,
     to: Annotated[Path, typer.Option(help="folder to write to")] = Path("weights"),
     sha256: Annotated[str | None, typer.Option(help="hash that the one file must have: for a URL, or in place of the table's")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)] = False,
 ) -> None:
     """A call that was interrupted goes on when it is repeated; a file appears under its name once it is whole and its hash is right."""
     for weights in wanted(names or [], sha256):
         path = to / weights.name
-        if path.exists():
-            check(path, weights, f"{path}: remove it to fetch it again; ")
+        if path.is_file() and not path.is_symlink() and not (overwrite and _has_other_content(path, weights)):
+            check(path, weights, f"Cannot write {path}: there is another file. Move it, or add --overwrite to replace it; ")
             logging.info("%s: is there already, and whole", path)
             continue
+        path = outputs.check_file(path, overwrite)
         if weights.digest.startswith("md5"):
             logging.warning("%s: %s", weights.name, MD5)
-        part = path.with_name(f"{path.name}.part")
+        part = path.with_name(f"{path.name}.part")  # grows from call to call
+        if part.is_symlink() or (part.exists() and not part.is_file()):
+            raise OutputError(f"Cannot write {part}: it is no regular file. Remove it, or name another folder.")
         with writing(path):
-            to.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             download(weights.url, part)
         try:
             check(part, weights, f"{weights.url}: ")
         except DataError:
             part.unlink()
             raise
-        part.rename(path)
+        part.replace(path)
         logging.info("%s: %d bytes, %s", path, path.stat().st_size, weights.digest)
+
+
+def _has_other_content(path: Path, weights: Weights) -> bool:
+    try:
+        check(path, weights, "")
+    except DataError:
+        return True
+    return False
 
 
 def wanted(names: list[str], sha256: str | None) -> list[Weights]:

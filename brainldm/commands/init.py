@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from brainldm.core import outputs
 from brainldm.core.config import Config
-from brainldm.core.errors import ConfigError
 from brainldm.core.files import write_text, writing
 from brainldm.core.project import CONFIG, MANIFEST, WORKFLOW, configuration
 from brainldm.formats.manifest import COLUMNS, OPTIONAL
@@ -33,8 +33,9 @@ def main(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder to make; it may exist")],
     preset: Annotated[str, typer.Option(help="configuration to begin with: demo, or a name of workflow/presets")] = "demo",
     population: Annotated[bool, typer.Option("--population", help="keep the demo's embedded population instead of your own scans")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)] = False,
 ) -> None:
-    """Write the folder, the configuration last; what else lies there stays, and nothing is written over."""
+    """Write the folder, the configuration last; what else lies there stays."""
     texts = {
         "Snakefile": SNAKEFILE,
         SCHEMA: json.dumps(Config.model_json_schema(), indent=2) + "\n",
@@ -42,8 +43,7 @@ def main(
         **{f"profiles/{path.parent.name}/{path.name}": path.read_text("utf-8") for path in WORKFLOW.glob("workflow/profiles/*/*.yaml")},
         CONFIG: f"# yaml-language-server: $schema={SCHEMA}\n{configuration(preset, not population)}",
     }
-    if there := [name for name in texts if (folder / name).exists()]:
-        raise ConfigError(f"{folder}: expected a folder without a project, found {there[0]}; a project is never written over")
+    folder = outputs.check_folder(folder, texts, overwrite, shared=True)
     with writing(folder):
         for name, text in texts.items():
             write_text(folder / name, text)

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from brainldm.core.config import Config
 from brainldm.core.errors import ConfigError, DataError
+from brainldm.core.printable import printable
 from brainldm.core.project import CONFIG, SNAKEFILE, check_results
 from brainldm.formats.scan_check import check_manifest
-from brainldm.formats.settings import read_config
+from brainldm.formats.settings import read_config, read_values
 
 
 def main(
@@ -22,6 +24,8 @@ def main(
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="only tell what would be run")] = False,
 ) -> None:
     """Everything up to the release and the report, or the targets; what is done and unchanged is not run again."""
+    for path in configurations(targets or []):
+        check_keys(path)
     if not any(word.startswith("--config") for word in targets or []):  # another configuration than the folder's
         check(Path())
     os.execv(sys.executable, [sys.executable, "-m", "snakemake", *arguments(Path(), targets or [], cores, profile, dry_run)])
@@ -37,6 +41,26 @@ def check(folder: Path) -> None:
         findings, _ = check_manifest(folder / config.source.manifest, config)
         if faults := "; ".join(f"{found.cause}; {found.remedy}" for found in findings if found.verdict == "error"):
             raise DataError(faults)
+
+
+def configurations(words: list[str]) -> list[Path]:
+    """The files that options for snakemake name as configurations."""
+    found: list[Path] = []
+    reading = False
+    for word in words:
+        option, _, value = word.partition("=")
+        if word.startswith("-"):
+            reading = option in ("--configfile", "--configfiles")
+            found += [Path(value)] if reading and value else []
+        elif reading:
+            found.append(Path(word))
+    return found
+
+
+def check_keys(path: Path) -> None:
+    """ConfigError for a file that is no YAML of ours: Snakemake would expand its aliases, and run what a key `__use_yte__` lets it."""
+    if unknown := [printable(key, 60) for key in read_values(path) if key not in Config.model_fields]:
+        raise ConfigError(f"{path}: {unknown[0]}: unknown key. A configuration holds sections of ours only.")
 
 
 def arguments(folder: Path, targets: list[str], cores: str | None, profile: str | None, dry_run: bool) -> list[str]:

@@ -12,16 +12,19 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from brainldm.core import outputs
 from brainldm.core.config import Generate
 from brainldm.core.covariates import covariate_array
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import sha256, write_json, writing
+from brainldm.core.rows import participant_id
 from brainldm.formats.figures import grey_png, sheet
 from brainldm.formats.nifti import SLOPE, write_bytes
 from brainldm.formats.tables import write_tsv
 from brainldm.model import load, request
 from brainldm.models import pretrained
 
+BESIDE = ("samples.tsv", "samples.json", "preview.png")
 PICTURED = 16  # volumes at most in the preview
 
 
@@ -41,14 +44,18 @@ def main(
     steps: Annotated[int | None, typer.Option(help="of the sampler; the model's own by default", min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(help="volumes at once; the model's own by default", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)] = False,
 ) -> None:
     """The bytes are those of the row that `generate` makes of the same seed, index, covariates, weights, settings and batch size."""
-    made_by = load(_files(model, autoencoder_model, diffusion_model), device=device, steps=steps, batch_size=batch_size)
+    files = _files(model, autoencoder_model, diffusion_model)
+    names = [f"{participant_id(row)}_T1w.nii.gz" for row in range(index, index + n)]
+    out = outputs.check_folder(out, (*names, *BESIDE), overwrite, [path for path in files if path])
+    made_by = load(files, device=device, steps=steps, batch_size=batch_size)
     given, denoiser = made_by.given.model_copy(update={"seed": seed}), made_by.networks.diffusion
     table = request(n, seed, index, age_years=age, sex=sex, ventricles_ml=ventricles_ml, brain_ml=brain_ml).assign(attempt=attempt)
     for warning in denoiser.ranges.beyond(covariate_array(table, "the covariates asked for")[0]):
         logging.warning(warning)
-    table["file"] = [f"{who}_T1w.nii.gz" for who in table["participant_id"]]
+    table["file"] = names
     pictures: list[np.ndarray] = []
     with writing(out), counted(denoiser, _evaluations(given.own(Generate), n)):
         for name, made in zip(table["file"], made_by.make(table), strict=True):

@@ -12,7 +12,7 @@ OUTSIDE = {  # settings that stand in no stage's section, or in another's -> the
     "source": ("preprocess",),
     "segmenter": ("segment",),
     "request.rows_per_shard": ("request",),
-    "request.n_rows": ("evaluate", "release", "report"),
+    "request.n_rows": ("evaluate", "release"),
     "evaluate": ("paper_table", "utility"),
     "generate": ("paper_table",),
 }

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 SEXES = {"F": "female", "M": "male"}
 DESIGNS = {
+    "copula": "a smooth model fitted to the training table: a Gaussian copula of Beta distributions",
     "empirical": "smoothed bootstrap of the training table",
-    "uniform": "independent uniforms over the training ranges, fair sex",
+    "uniform": "independent uniforms between rounded bounds, fair sex",
     "stratified": "the same number of rows in every cell of sex, age band and band of ventricular volume",
     "grid": "every combination of listed values",
     "paired": "groups of rows that share their noise and differ in one covariate",
     "table": "listed by whoever asked for the dataset",
 }
-REACH = "95th percentile of the training participants' distances to their nearest neighbours"
 YES_NO = {"true": "yes", "false": "no"}
 
 
@@ -33,8 +33,7 @@ REQUESTED = (
     Column("sex", "string", "requested sex", levels=SEXES),
     Column("ventricles_ml", "float32", "requested volume of the lateral ventricles, not normalised for head size", "mL"),
     Column("brain_ml", "float32", "requested volume of grey and white matter, normalised for head size", "mL"),
-    Column("in_support", "bool", "whether training participants of that sex lie near the requested covariates", levels=YES_NO),
-    Column("support_distance", "float32", "distance to the nearest training participant of that sex; up to 1 is in support", REACH),
+    Column("in_support", "bool", "whether the smooth model of the training table puts 99 % of that sex there", levels=YES_NO),
     Column("design", "string", "how the requested covariates were drawn", levels=DESIGNS),
     Column("cell", "string", "cell of the design that the row was drawn for"),
     Column("noise_index", "int64", "with seed and attempt, key of the noise that the row starts from; a paired design's rows share it"),

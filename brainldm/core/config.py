@@ -2,24 +2,29 @@
 
 import difflib
 import json
+import reprlib
 import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from brainldm.core.errors import ConfigError
 from brainldm.core.files import read_json
 from brainldm.core.grid import Grid
 from brainldm.core.judging import Evaluate, Inference, Measure, PaperTable, Quality, Utility
+from brainldm.core.printable import printable
 from brainldm.core.publication import Pack, Release
-from brainldm.core.requests import Request, RequestDesign
+from brainldm.core.request_key import DEMO, PLACE
+from brainldm.core.requests import CovariateModel, Request, RequestDesign
+from brainldm.core.schema import Precision, Schema, checked
 from brainldm.core.section import LabPath, Section
 from brainldm.core.trainings import TrainAutoencoder, TrainBaseline, Training, TrainSegmenter
 
 Pair = tuple[float, float]
 Tool = Annotated[LabPath, AfterValidator(lambda name: shutil.which(name) or name)]  # a name on PATH becomes the path it stands for
 S = TypeVar("S", bound="Section")
+MOST_FAULTS = 30  # in one message
 
 
 class Source(Section):
@@ -76,12 +81,12 @@ class Preprocess(Section):
     unires_command: str = Field("unires", description="UniRes' console script, a name or a path")
     unires_super_resolution: bool = Field(False, description="resample what UniRes reconstructs at 1 mm (hours a scan without a GPU)")
     registration_spacing_mm: float = Field(
-        gt=0, le=6, description="grid of the registration: 2 for real scans; coarser is cheaper and less exact, enough for coarse volumes"
+        ge=0.5, le=6, description="grid of the registration: 2 for real scans; coarser is cheaper and less exact, enough for coarse volumes"
     )
     min_similarity: float = Field(
         0.75, ge=-1, le=1, description="with the template; below it start again, and in the end give the scan up as bad"
     )
-    scans_per_batch: int = Field(gt=0)
+    scans_per_batch: int = Field(gt=0, le=100_000)
     intensity_percentiles: Pair = Field(description="of the resampled volume; they become 0 and 1")
     on_bad_scan: Literal["error", "skip"] = "error"
     flags: Flags = Flags()
@@ -110,7 +115,7 @@ class TrainDiffusion(Training):
     res_blocks: int = Field(gt=0)
     norm_groups: int = Field(gt=0)
     prediction: Literal["epsilon", "v_prediction"]
-    timesteps: int = Field(1000, gt=0)
+    timesteps: int = Field(1000, gt=0, le=100_000)
     beta_start: float = Field(0.0015, gt=0)
     beta_end: float = Field(0.0205, gt=0, lt=1)
     ema_decay: float = Field(ge=0, lt=1)
@@ -131,10 +136,10 @@ class Sampling(Section):
     """How latents come from noise."""
 
     sampler: Literal["ddim", "ddpm", "dpmpp_2m", "unipc"] = Field("ddim", description="docs/generation.md compares them")
-    steps: int = Field(50, gt=0, description="evaluations of the network; DDPM as published: all of its timesteps")
+    steps: int = Field(50, gt=0, le=100_000, description="evaluations of the network; DDPM as published: all of its timesteps")
     eta: float = Field(0.0, ge=0, le=1, description="ddim: fresh noise in every step, from none to that of ddpm")
     guidance: float = Field(
-        1.0, ge=0, description="classifier-free (Ho & Salimans 2022); 1: none, as in the paper; more costs twice the time"
+        1.0, ge=0, le=100, description="classifier-free (Ho & Salimans 2022); 1: none, as in the paper; more costs twice the time"
     )
 
     @model_validator(mode="after")
@@ -147,10 +152,15 @@ class Sampling(Section):
 class Generate(Sampling):
     """Sampling and decoding, in shards."""
 
-    batch_size: int = Field(gt=0, description="of the U-Net; the decoder takes as many volumes at a time as a bounded memory holds")
+    batch_size: int = Field(
+        gt=0, le=4096, description="of the U-Net; the decoder takes as many volumes at a time as a bounded memory holds"
+    )
     compile: bool = Field(False, description="torch.compile, for a GPU: a minute or so at the start of every shard; no gain on a CPU")
     attempts: int = Field(
-        1, gt=0, description="draws of a row at most: what fails measure.quality is drawn again, the last kept; 1: none, as in the paper"
+        1,
+        gt=0,
+        le=1000,
+        description="draws of a row at most: what fails measure.quality is drawn again, the last kept; 1: none, as in the paper",
     )
 
 
@@ -159,7 +169,7 @@ class Config(Section):
 
     seed: int = Field(ge=0)
     device: str = "auto"
-    precision: str = Field("auto", description="of Lightning Fabric; auto: bf16-mixed where the device computes in it, else 32-true")
+    precision: Precision = Field("auto", description="of Lightning Fabric; auto: bf16-mixed where the device computes in it, else 32-true")
     grid: Grid
     source: Source = Source()
     segmenter: Tool | None = Field(
@@ -170,6 +180,7 @@ class Config(Section):
     train_segmenter: TrainSegmenter
     segment: Inference
     covariates: Covariates = Covariates()
+    covariate_model: CovariateModel = CovariateModel()
     train_autoencoder: TrainAutoencoder
     encode: Encode
     train_diffusion: TrainDiffusion
@@ -184,6 +195,13 @@ class Config(Section):
     pack: Pack
     release: Release
 
+    @property
+    def request_key(self) -> str:
+        """Where the secret key of the requests lies; `request_key.DEMO` for the embedded population, behind which nobody stands."""
+        if self.request.key:
+            return self.request.key
+        return DEMO if self.source.kind == "cohort" else PLACE
+
     @model_validator(mode="after")
     def _pairs_stay_together(self) -> Self:
         if self.request.design == "paired" and self.generate.attempts > 1:
@@ -196,14 +214,14 @@ def parse(values: dict[str, Any], name: str = "config") -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        faults = "\n".join(f"  {_describe(fault, values)}" for fault in error.errors())
+        faults = "\n".join(f"  {_describe(fault, values)}" for fault in error.errors()[:MOST_FAULTS])
         raise ConfigError(f"{name}: {error.error_count()} fault(s)\n{faults}") from None
 
 
 def _describe(fault: Any, values: dict[str, Any]) -> str:
-    where = ".".join(map(str, fault["loc"]))
+    where = printable(".".join(map(str, fault["loc"])))
     if fault["type"] != "extra_forbidden":
-        return f"{where}: {fault['msg']}, found {fault['input']!r}"[:400]
+        return printable(f"{where}: {fault['msg']}, found {reprlib.repr(fault['input'])}", 400)
     known = _known_keys(fault["loc"][:-1])
     close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
     return f"{where}: unknown key" + (f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}")
@@ -245,26 +263,33 @@ def section_json(config: Config, stage: str) -> str:
     return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
-class Given(BaseModel):
+class Given(Schema):
     """A section file, read: the seed, the precision, the grid and the stage's own section."""
 
-    model_config = ConfigDict(frozen=True)
-
     stage: str
-    seed: int
-    precision: str
+    seed: int = Field(ge=0)
+    precision: Precision
     grid: Grid
     section: dict[str, Any]
     quality: Quality | None = None
 
     def own(self, kind: type[S]) -> S:
-        """The stage's own section as `kind`."""
-        return kind.model_validate(self.section)
+        """Return the stage's own section as `kind`; DataError, with the keys at fault, if it is none."""
+        return checked(kind, self.section, f"the settings of {self.stage}")
 
 
 def read_section(path: Path, stage: str) -> Given:
-    """Read a section file; ConfigError if it belongs to another stage."""
-    given = Given.model_validate(read_json(path))
+    """Return what a section file says; ConfigError if it belongs to another stage, DataError for a key or value that no stage has."""
+    given = checked(Given, read_json(path), str(path))
     if given.stage != stage:
-        raise ConfigError(f"{path}: expected the section of {stage!r}, found that of {given.stage!r}")
+        raise ConfigError(f"{path}: expected the section of {stage!r}, found that of {printable(given.stage)!r}")
+    if own := SECTIONS.get(stage):
+        checked(own, given.section, str(path))
     return given
+
+
+SECTIONS: dict[str, type[Section]] = {  # what each stage is told, by its name
+    name: field.annotation
+    for name, field in Config.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+} | {"request": RequestDesign}

@@ -28,6 +28,10 @@ class DataError(BrainLDMError):
     """A table, checkpoint, shard or manifest is not what its reader expects."""
 
 
+class OutputError(DataError):
+    """A path may not be written: it holds what the command did not make, is an input, or leads elsewhere."""
+
+
 def explained(error: Exception, command: str) -> str | None:
     """One sentence with the remedy, for errors that are the input's, the machine's or the disk's; nothing for those of the program."""
     if isinstance(error, BrainLDMError):

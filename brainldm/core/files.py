@@ -1,8 +1,8 @@
 """Files appear whole or not at all: write beside, flush to disk, rename."""
 
-import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from brainldm.core.errors import DataError
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import open_regular, read_all, sha256_of
+
+MOST_JSON = 256 << 20  # bytes of a JSON file
 
 
 @contextmanager
@@ -78,22 +82,34 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or damaged one is a DataError."""
+    """Read a JSON file; a missing or damaged one, or one that is no regular file, is a DataError."""
+    if not path.exists():
+        raise DataError(f"{path}: expected a JSON file, found nothing")
+    return parse_json(read_all(open_regular(path, "JSON file"), path, MOST_JSON), path)
+
+
+def parse_json(content: bytes, name: object) -> Any:
+    """Return the value of a JSON text; DataError, naming it, if it is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: expected a JSON file, found nothing") from None
-    except ValueError as error:
-        raise DataError(f"{path}: expected JSON, found text that does not parse ({error})") from None
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{printable(name)}: expected JSON, found text that does not parse ({printable(error)})") from None
+
+
+def remove_files(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove the files below a folder whose names match, temporary ones of theirs, and folders that are empty then."""
+    for place, _, files in os.walk(folder, topdown=False):
+        for file in files:
+            if names.fullmatch(re.sub(r"^\.tmp\d+\.", "", file)):
+                os.unlink(os.path.join(place, file))
+        if not os.listdir(place):
+            os.rmdir(place)
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in blocks of 1 MiB; DataError if there is none."""
-    digest = hashlib.sha256()
+    """Return the hexadecimal SHA-256 of a regular file, read in blocks; DataError if there is none."""
     try:
-        with path.open("rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
+        with open_regular(path) as handle:
+            return sha256_of(handle)
     except OSError as error:
-        raise DataError(f"{path}: expected a file, found none that can be read ({error.strerror})") from None
-    return digest.hexdigest()
+        raise DataError(f"Cannot read {printable(path)}: {error.strerror}. Get the file again, or from another copy.") from None

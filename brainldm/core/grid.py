@@ -1,19 +1,33 @@
 """The grid on which every preprocessed and every synthetic volume lies: RAS+, isotropic, centred on an MNI coordinate."""
 
+import math
+from typing import Annotated
+
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from brainldm.core.errors import DataError
+
+MOST_VOXELS = 2**27  # 512 x 512 x 512; a head at 0.5 mm has a third of them
+Side = Annotated[int, Field(ge=1, le=1024)]
+Coordinate = Annotated[float, Field(ge=-1000, le=1000)]
 
 
 class Grid(BaseModel):
     """Shape (I, J, K) along right, anterior, superior; isotropic spacing; the MNI coordinate of the centre of the box."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    shape: tuple[int, int, int] = Field(description="voxels along R, A, S")
-    spacing_mm: float = Field(gt=0, description="edge of a voxel")
-    center_mm: tuple[float, float, float] = Field(description="MNI coordinate of the centre of the box")
+    shape: tuple[Side, Side, Side] = Field(description="voxels along R, A, S")
+    spacing_mm: float = Field(gt=0, le=20, description="edge of a voxel")
+    center_mm: tuple[Coordinate, Coordinate, Coordinate] = Field(description="MNI coordinate of the centre of the box")
+
+    @field_validator("shape")
+    @classmethod
+    def _fits_in_memory(cls, found: tuple[int, int, int]) -> tuple[int, int, int]:
+        if math.prod(found) > MOST_VOXELS:
+            raise ValueError(f"a volume has at most {MOST_VOXELS} voxels")
+        return found
 
     @property
     def affine(self) -> np.ndarray:

@@ -10,7 +10,7 @@ Pair = tuple[float, float]
 class Inference(Section):
     """A network run over volumes."""
 
-    batch_size: int = Field(gt=0)
+    batch_size: int = Field(gt=0, le=4096)
 
 
 class Quality(Section):
@@ -38,17 +38,18 @@ class Measure(Inference):
 class Evaluate(Section):
     """Metrics of the synthetic volumes beside the real data's own."""
 
-    batch_size: int = Field(gt=0)
+    batch_size: int = Field(gt=0, le=4096)
     features: LabPath = Field("age", description="of FID: age (the age model's, in-domain) or a file of MedicalNet's weights")
     reference: LabPath | None = Field(None, description="statistics of real features that another evaluation wrote (reference.npz)")
-    ssim_pairs: int = Field(gt=1, description="random pairs whose similarity is averaged; paper: 1000")
-    ssim_sample: int = Field(0, ge=0, description="volumes of which all pairs are compared as well; 0: none")
-    bootstrap: int = Field(gt=0)
-    ladder_steps: int = Field(ge=2)
-    planted_copies: int = Field(64, ge=0, description="training scans of each kind of copy that the privacy audit must find")
+    ssim_pairs: int = Field(gt=1, le=100_000, description="random pairs whose similarity is averaged; paper: 1000")
+    ssim_sample: int = Field(0, ge=0, le=10_000, description="volumes of which all pairs are compared as well; 0: none")
+    bootstrap: int = Field(gt=0, le=100_000)
+    ladder_steps: int = Field(ge=2, le=1000)
+    planted_copies: int = Field(64, ge=0, le=100_000, description="training scans of each kind of copy that the privacy audit must find")
     copy_rate_limit: float = Field(
         0.05, gt=0.01, lt=1, description="copy rate, false alarms included, that the audit must exclude with 95 % confidence"
     )
+    attacked_scans: int = Field(1000, gt=0, description="training scans and held-out scans at most that membership-inference attacks score")
 
 
 class Utility(Section):

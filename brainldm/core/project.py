@@ -17,6 +17,7 @@ OWN_SCANS = {  # in the demo's configuration, where scans are the user's own
     "manifest: null": f"manifest: {MANIFEST}",
     "n_subjects: 288": "n_subjects: 1   # of the embedded population only the label maps are used",
     "registration_spacing_mm: 3.0   #": "registration_spacing_mm: 2.0   # 3.0 is",
+    "bounds: {age_years: [44, 82]} # of the cohort. Public": "bounds: {}                # public",
     "skull_stripped: true ": "skull_stripped: false",
     "name: brainldm-demo": "name: my-dataset",
 }
@@ -54,6 +55,9 @@ def mark_results(folder: Path) -> None:
 
 
 def news(folder: Path, since: float) -> str:
-    """The report's figures as text, if they were written after `since`, in seconds of the epoch."""
-    path = folder / "results/report.txt"
-    return path.read_text(encoding="utf-8") if path.is_file() and path.stat().st_mtime >= since else ""
+    """Return the report's figures as text and the release's folder, each if it was written after `since`, in seconds of the epoch."""
+    report = folder / "results/report.txt"
+    release = folder / "results/release/checksums.sha256"
+    fresh = [path for path in (report, release) if path.is_file() and path.stat().st_mtime >= since]
+    text = report.read_text(encoding="utf-8") if report in fresh else ""
+    return f"{text}release: {release.parent}\n" if release in fresh else text

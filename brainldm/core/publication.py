@@ -38,5 +38,5 @@ class Release(Section):
     url: str | None = Field(None, pattern=r"^https?://", description="page of the dataset")
     web_seeds: tuple[str, ...] = Field((), description="URLs of folders that hold a copy of the folder `name`, for the torrent (BEP 19)")
     despite_audit: str | None = Field(
-        None, min_length=10, description="why to release although the privacy audit has not passed; none: do not"
+        None, min_length=10, description="why to release although a privacy audit has not passed; none: do not"
     )

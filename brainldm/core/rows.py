@@ -7,7 +7,7 @@ from pathlib import Path
 
 from brainldm.core.errors import ConfigError, DataError
 
-SHARD_PATTERN = r"\d{6}-\d{6}"
+SHARD_PATTERN = r"[0-9]{6}-[0-9]{6}"
 
 
 def shard_names(n_rows: int, rows_per_shard: int) -> list[str]:

@@ -18,4 +18,4 @@ LabPath = Annotated[str, AfterValidator(_lab_path)]
 class Section(BaseModel):
     """A part of the configuration; frozen, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

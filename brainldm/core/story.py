@@ -28,11 +28,12 @@ STORY: dict[str, Stage] = {
     "train_segmenter": Stage("Train a segmenter on images synthesised from label maps.", ("cohort",)),
     "segment": Stage("Segment one batch of scans and measure its volumes.", ("preprocess", "train_segmenter")),
     "covariates": Stage("Gather the covariates of all scans.", ("preprocess", "segment")),
+    "covariate_model": Stage("Fit the smooth model of the training covariates that requests are drawn from.", ("covariates",)),
     "train_autoencoder": Stage("Train the autoencoder.", ("covariates", "train_segmenter")),
     "encode": Stage("Cache the latents of the training scans.", ("covariates", "train_autoencoder")),
-    "train_diffusion": Stage("Train the conditioned latent diffusion model.", ("covariates", "encode")),
+    "train_diffusion": Stage("Train the conditioned latent diffusion model.", ("covariates", "covariate_model", "encode")),
     "train_age": Stage("Train the age model on real scans.", ("covariates",)),
-    "request": Stage("Write the covariates of the volumes wanted.", ("covariates",)),
+    "request": Stage("Write the covariates of the volumes wanted.", ("covariate_model",)),
     "generate": Stage(
         "Generate one shard of volumes with DDIM; what fails the quality check is drawn again.",
         ("request", "train_autoencoder", "train_diffusion", "train_segmenter", "train_age"),
@@ -54,9 +55,11 @@ STORY: dict[str, Stage] = {
         ),
     ),
     "pack": Stage("Pack one shard as it is published.", ("request", "generate", "measure")),
-    "release": Stage("Package shards, table, checksums and torrent.", ("covariates", "pack", "evaluate")),
     "report": Stage(
-        "Write the HTML report.",
-        ("preprocess", "evaluate", "release", "train_autoencoder", "train_diffusion", "train_age", "train_segmenter"),
+        "Write the HTML report, a private page and a public one.",
+        ("preprocess", "evaluate", "train_autoencoder", "train_diffusion", "train_age", "train_segmenter"),
+    ),
+    "release": Stage(
+        "Package shards, table, public report, checksums and torrent.", ("covariates", "covariate_model", "pack", "evaluate", "report")
     ),
 }

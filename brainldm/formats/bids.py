@@ -16,6 +16,7 @@ from brainldm.formats.facts import SYNTHETIC, Facts
 BIDS_VERSION = "1.10.1"
 IGNORED = ".bidsignore"
 NOT_BIDS = """\
+covariate_model.json
 covariates.parquet
 provenance.json
 protocol.yaml
@@ -27,6 +28,7 @@ autoencoder.safetensors
 DATASHEET.md
 croissant.json
 datacite.json
+report-public.html
 """
 _TSV_NAMES = {"age_years": "age"}  # the name that BIDS gives it
 

@@ -15,7 +15,10 @@ _LAYOUT = {
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def readme(facts: Facts) -> str:
+_PAGE = "- [report-public.html](report-public.html): the evaluation in pictures, with a viewer; one page that opens offline.\n"
+
+
+def readme(facts: Facts, has_page: bool = False) -> str:
     """README.md: what the dataset is and is not, how to check it, and what the evaluation found."""
     own, shown = facts.own, {key: value for key, value in facts.report.items() if not isinstance(value, dict)}
     return f"""---
@@ -33,8 +36,9 @@ Models" (2022).
 - `covariates.parquet`: the same with seeds, shards, hashes and a small picture of each; units stand in the fields' metadata.
 - `provenance.json`: what made the volumes: settings, hashes of the weights, devices and versions. With the weights, `brainldm verify`
   makes rows again.
+- `covariate_model.json`: the smooth model of the training covariates that requests were drawn from; it singles nobody out.
 - `protocol.yaml`: how the figures below were computed, in full: `brainldm score --protocol protocol.yaml` scores other volumes alike.
-- `checksums.sha256`: check with `sha256sum -c checksums.sha256`, or everything with `brainldm verify`.
+{_PAGE if has_page else ""}- `checksums.sha256`: check with `sha256sum -c checksums.sha256`, or everything with `brainldm verify`.
 - `{facts.name}.torrent`: to share the dataset, from a folder called `{facts.name}`.
 - `DATASHEET.md`: uses, limits, known failures. `CITATION.cff`, `datacite.json`, `croissant.json`: for programs.
 
@@ -83,6 +87,9 @@ Requested sex: {sexes}. Rows whose request lies outside what the training scans 
 | column | unit | least | median | most | meaning |
 |---|---|---|---|---|---|
 {ranges}
+
+## How its covariates were drawn
+{facts.requests}
 
 ## How it was made
 brainldm {facts.version}; the settings stand in `provenance.json`, the seed of every row in `covariates.parquet`.

@@ -1,6 +1,6 @@
 """Chapters of the HTML report: each answers one question, and its caption says what good looks like."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from brainldm.core.grid import Grid
 from brainldm.core.story import STORY
 from brainldm.formats import dag, figures, html
-from brainldm.formats.evaluation import Evaluation
+from brainldm.formats.evaluation import EMBEDDED, Evaluation
 
 Report = Mapping[str, Any]
 
@@ -125,9 +125,27 @@ def story() -> str:
     return html.section("How it was made", html.row(drawing, f"<figure>{html.table(('stage', 'does'), rows)}</figure>"))
 
 
+def private_contents(found: Evaluation, n_checked: int) -> tuple[str, str, str]:
+    """Return three paragraphs: what of real people a page of `found` with `n_checked` checked scans holds, why it matters, what to do."""
+    volumes = found.volumes
+    people = {*found.shown["real"], *found.shown["near_train"]}
+    holds = (
+        f"It holds {len(volumes['real_labels'])} real scans as whole volumes (in the viewer), pictures of {len(volumes['real'])} held-out "
+        f"scans, of {len(volumes['near_train'])} training scans and of {n_checked} scans of the quality check, the ids of at least "
+        f"{max(len(people), n_checked)} people, and the age and predicted age of {len(found.shown['held_out_ages']['true']):,}."
+    )
+    embedded = found.report["population"] == EMBEDDED
+    who = "In this run they are deformed copies of a template, nobody's scans; of your own run they are people's. " if embedded else ""
+    return (
+        holds,
+        f"{who}Who has this page can find a person again by a scan, an id or an age.",
+        "Publish report-public.html instead: it shows synthetic volumes and figures of many people only.",
+    )
+
+
 def contact_sheet(found: Evaluation, grid: Grid, seed: int) -> str:
-    """Real held-out and synthetic volumes; a box mixes them and hides which is which."""
-    kinds = ("real", "synthetic")
+    """Return real held-out and synthetic volumes, which a box mixes; of an evaluation without real volumes the synthetic ones."""
+    kinds = [kind for kind in ("real", "synthetic") if kind in found.volumes]
     n = {kind: len(found.volumes[kind]) for kind in kinds}
     places = iter(np.random.default_rng([seed, 12]).permutation(sum(n.values())).tolist())
     groups = [
@@ -137,11 +155,12 @@ def contact_sheet(found: Evaluation, grid: Grid, seed: int) -> str:
         )
         for kind in kinds
     ]
-    toggle = '<label class="mixed"><input type="checkbox"> Test yourself: mix them and hide which is which</label>'
-    caption = (
-        f"n = {n['real']} held-out real scans and n = {n['synthetic']} synthetic volumes, drawn at random, none chosen by eye. "
-        f"{ORIENTATION} Good: once mixed, they cannot be told apart."
-    )
+    if "real" in kinds:
+        toggle = '<label class="mixed"><input type="checkbox"> Test yourself: mix them and hide which is which</label>'
+        shown, good = f"n = {n['real']} held-out real scans and ", "once mixed, they cannot be told apart"
+    else:
+        toggle, shown, good = "", "", "a brain from every side, each with folds and ventricles of its own"
+    caption = f"{shown}n = {n['synthetic']} synthetic volumes, drawn at random, none chosen by eye. {ORIENTATION} Good: {good}."
     sheet = f'<div class="sheet">{toggle}<div class="pool">{"".join(groups)}</div></div>'
     return html.section("Does it look like a brain?", sheet, html.paragraph(caption))
 
@@ -158,9 +177,9 @@ def obedience(found: Evaluation) -> str:
         r = f"this run: r = {html.number(found.report[f'{name}_r'])}{html.interval(found.report[f'{name}_r_ci'])}"
         paper = found.report["paper"]
         note = f"{r}\n{paper['label']}: r = {paper[f'{name}_r']}" if f"{name}_r" in paper else r
-        ages = found.shown["held_out_ages"]
-        real = (np.array(ages["true"]), np.array(ages["predicted"])) if name == "age" else None
-        labels = (f"requested {label}", f"{'predicted' if real else 'measured'} {label}")
+        ages = found.shown.get("held_out_ages")
+        real = (np.array(ages["true"]), np.array(ages["predicted"])) if name == "age" and ages else None
+        labels = (f"requested {label}", f"{'predicted' if name == 'age' else 'measured'} {label}")
         svg = figures.scatter_svg(found.agreement[requested].to_numpy(), found.agreement[measured].to_numpy(), labels, note, real)
         plots.append(html.figure(svg, _scatter_caption(found.report, name, unit, real)))
     text = "Ventricles and age as in the paper's Fig. 3 (n = 1,000 there, UK Biobank, 1 mm; it gives no intervals)."
@@ -269,29 +288,10 @@ def trainings(logs: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     return html.section("Did the trainings converge?", html.row(*plots))
 
 
-def release(files: Sequence[tuple[str, int, int]], torrent: tuple[str, str] | None) -> str:
-    """What the release holds: (name, files, bytes) by entry; the torrent's name and checksum."""
-    rows = [(f"<code>{escape(name)}</code>", f"{count:,}", size(n_bytes)) for name, count, n_bytes in files]
-    total = html.paragraph(
-        f"{sum(row[1] for row in files):,} files, {size(sum(row[2] for row in files))}. Check them with: sha256sum -c checksums.sha256"
-    )
-    seal = f'<p>Torrent <code>{escape(torrent[0])}</code>, SHA-256 <span class="mono">{torrent[1]}</span></p>' if torrent else ""
-    return html.section("What is released?", html.table(("entry", "files", "size"), rows), total, seal)
-
-
-def size(n_bytes: float) -> str:
-    """Bytes for people, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.3g} TB"
-
-
 def everything(report: Report) -> str:
     """All keys of report.json that hold a number or a short text."""
     rows = [
-        (f"<code>{escape(key)}</code>", escape(html.number(value, 4) if isinstance(value, float) else str(value)))
+        (f"<code>{escape(key)}</code>", escape(str(value) if isinstance(value, int | str) else html.number(value, 4)))
         for key, value in report.items()
         if isinstance(value, (int, float, str, type(None)))
     ]

@@ -1,11 +1,17 @@
 """Checksums of a folder in the format of `sha256sum -c`."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from brainldm.core.errors import DataError
 from brainldm.core.files import sha256, write_text
+from brainldm.core.printable import printable
+from brainldm.formats.places import full_name, read_text
+
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)", re.ASCII)
+_LONGEST = 1000  # characters of a name
 
 
 def write_checksums(path: Path, files: Iterable[Path], known: Mapping[Path, str] = MappingProxyType({})) -> None:
@@ -13,15 +19,34 @@ def write_checksums(path: Path, files: Iterable[Path], known: Mapping[Path, str]
     write_text(path, "".join(f"{known.get(file) or sha256(file)}  {file.relative_to(path.parent).as_posix()}\n" for file in files))
 
 
-def read_checksums(path: Path) -> dict[str, str]:
-    """SHA-256 by name; DataError if there is no such file or it is none."""
+def read_checksums(place: str, name: str) -> dict[str, str]:
+    """Return the SHA-256 of every file of a release, by name, as its file of checksums `name` lists them.
+
+    DataError if there is no such file, a line of it is none, or a name is there twice or leads out of the folder.
+    """
+    told = full_name(place, name)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected checksums, found none that can be read ({error})") from None
-    bad = next((line for line in lines if len(line) < 67 or line[64:66] != "  "), None)
-    if bad is not None:
-        raise DataError(f"{path}: expected lines of a SHA-256, two spaces and a name, found {bad!r}")
-    if outside := [line[66:] for line in lines if line[66:].startswith("/") or ".." in line[66:].split("/")]:
-        raise DataError(f"{path}: expected names of files in its folder, found {outside[0]!r}")
-    return {line[66:]: line[:64] for line in lines}
+        text = read_text(place, name, None).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"Cannot read {told}: it is no text in UTF-8 ({printable(error, 80)}). Get it again.") from None
+    found: dict[str, str] = {}
+    lines = text.removesuffix("\n").split("\n") if text else []
+    for number, line in enumerate(lines, 1):
+        parts = _LINE.fullmatch(line)
+        if parts is None:
+            raise DataError(
+                f"Cannot read {told}: line {number} is {printable(line, 120)!r}, expected a SHA-256, two spaces and a name. Get it again."
+            )
+        if not _is_inside(parts[2]):
+            raise DataError(f"Cannot use {told}: line {number} names {printable(parts[2], 120)!r}, expected a file in its folder.")
+        if parts[2] in found:
+            raise DataError(f"Cannot use {told}: line {number} names {printable(parts[2], 120)!r}, as a line before it does.")
+        found[parts[2]] = parts[1]
+    if not found:
+        raise DataError(f"Cannot use {told}: it lists no file. Get it again.")
+    return found
+
+
+def _is_inside(name: str) -> bool:
+    """Return True if a name is that of a file below a folder, and prints as it is."""
+    return len(name) <= _LONGEST and name.isprintable() and not any(part in ("", ".", "..") for part in name.split("/"))

@@ -8,10 +8,11 @@ import pandas as pd
 
 from brainldm.core.covariates import NAMES
 from brainldm.core.errors import DataError
-from brainldm.core.files import read_json
-from brainldm.formats.places import read_part
-from brainldm.formats.released import locate, open_release
-from brainldm.formats.shard_set import join, provenance
+from brainldm.formats.places import read_part, read_text
+from brainldm.formats.provenance import parse as parse_provenance
+from brainldm.formats.released import locate, read_release
+from brainldm.formats.released_values import MOST_VOLUME
+from brainldm.formats.shard_set import current, join, provenance
 from brainldm.formats.shards import Row, read_member
 from brainldm.formats.tables import read_parquet
 
@@ -28,8 +29,11 @@ class Dataset(NamedTuple):
     name: Callable[[int], str]  # where it lies
 
     def machine(self, shard: str) -> dict[str, Any]:
-        """Device, precision and versions that made a shard."""
-        return next(machine for machine in self.provenance["made_on"] if shard in machine["shards"])
+        """Device, precision and versions that made a shard; DataError where the provenance does not tell."""
+        found = [machine for machine in self.provenance["made_on"] if shard in machine["shards"]]
+        if not found:
+            raise DataError(f"provenance.json: expected the machine that made shard {shard}, found none that did.")
+        return dict(found[0])
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -43,17 +47,25 @@ def open_dataset(folder: Path) -> Dataset:
 
 
 def _release(folder: Path) -> Dataset:
-    table = open_release(str(folder)).table
-    rows = {row["index"]: row for row in table.to_dict("records")}
+    release = read_release(str(folder), {})  # a table that was changed is found by the rows that do not follow from it
+    places = {int(index): place for place, index in enumerate(release.table["index"])}
+
+    def name(index: int) -> str:
+        return str(folder / locate(release.table.iloc[places[index]].to_dict())[0])
 
     def read(index: int) -> bytes:
-        name, start = locate(rows[index])
-        return read_part(str(folder), name, start, None if pd.isna(rows[index]["tar_offset"]) else rows[index]["n_bytes"])
+        row = release.table.iloc[places[index]].to_dict()
+        file, start = locate(row)
+        if not pd.isna(row["tar_offset"]):
+            return read_part(str(folder), file, start, int(row["n_bytes"]))
+        return read_text(str(folder), file, None, MOST_VOLUME)
 
-    return Dataset(table, read_json(folder / "provenance.json"), read, lambda index: str(folder / locate(rows[index])[0]))
+    made_by = parse_provenance(read_text(str(folder), "provenance.json", None), folder / "provenance.json")
+    return Dataset(release.table, made_by, read, name)
 
 
 def _results(folder: Path, paths: list[Path]) -> Dataset:
+    paths = current(paths)
     manifests = join(paths)
     rows: dict[int, tuple[Path, Row]] = {
         row["index"]: (path, row) for path, found in zip(paths, manifests, strict=True) for row in found["rows"]

@@ -1,5 +1,7 @@
 """What the evaluation leaves for the report: report.json, and beside it the table of rows and the volumes that are shown."""
 
+import io
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +14,22 @@ from brainldm.core.errors import DataError
 from brainldm.core.files import atomic, read_json, write_json
 from brainldm.core.grid import Grid
 from brainldm.core.labels import ICV, NAMES
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import read_regular
 from brainldm.formats.shard_set import ShardSet
 from brainldm.formats.tables import read_parquet, read_rows, read_tsv, write_tsv
 from brainldm.formats.volumes import VolumeSet
 
-REQUESTED = ("index", "participant_id", "seed", "age_years", "sex", "ventricles_ml", "brain_ml", "in_support")
+REQUESTED = ("index", "participant_id", "seed", "age_years", "sex", "ventricles_ml", "brain_ml", "in_support", "cell")
 MEASURED = ("index", "ventricles_ml", "brain_ml", "icv_ml", "age_predicted_years", "qc_pass", "qc_reason")
 REGIONS = {ICV, *NAMES.values()}
 EMBEDDED = "the embedded demo population (deformed copies of the MNI152 template, no scans of people)"
 KEEP_BYTES = 128 << 20  # small sets of scans stay in memory after their first reading
 SHOWN, NEAR, WORST = 12, 4, 8  # volumes in the contact sheet (of each kind), suspected copies, failures
 VIEWED = 3  # of the contact sheet, of each kind, that are shown with their segmentation, as all ladders are
+REFERENCE = ("mu", "sigma", "n", "features")
+MOST_REFERENCE_BYTES = 2**28  # 4,096 features have half of them
+MOST_FEATURES = 10**9  # that statistics are of
 LABELS = "_labels"  # ends the names of label maps
 
 
@@ -164,13 +171,39 @@ def write_reference(path: Path, mean: np.ndarray, covariance: np.ndarray, n: int
 def read_reference(path: Path, features: str) -> tuple[np.ndarray, np.ndarray, int]:
     """Mean, covariance and number that `write_reference` wrote; DataError if there are none, or they are of other features."""
     try:
-        with np.load(path) as archive:
-            mean, covariance, n, found = (archive[name] for name in ("mu", "sigma", "n", "features"))
+        content = read_regular(path, MOST_REFERENCE_BYTES)
+        _check_archive(content)
+        with np.load(io.BytesIO(content)) as archive:
+            mean, covariance, n, found = (archive[name] for name in REFERENCE)
     except Exception as error:  # whatever a damaged file makes numpy and zipfile raise
-        raise DataError(f"{path}: expected statistics of features (reference.npz), found none that can be read ({error})") from None
-    if str(found) != features:
-        raise DataError(f"{path}: expected statistics of the features {features!r}, found those of {str(found)!r}")
+        reason = printable(error)
+        raise DataError(f"{path}: expected statistics of features (reference.npz), found none that can be read ({reason})") from None
+    if found.shape or found.dtype.kind != "U" or str(found) != features:
+        raise DataError(f"{path}: expected statistics of the features {features!r}, found those of {printable(found, 80)!r}")
+    _check_moments(path, mean, covariance, n)
     return mean, covariance, int(n)
+
+
+def _check_archive(content: bytes) -> None:
+    """ValueError unless a zip holds the arrays of REFERENCE and nothing that unpacks to more than MOST_REFERENCE_BYTES."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if sorted(member.filename for member in members) != sorted(f"{name}.npy" for name in REFERENCE):
+            raise ValueError(f"it holds other arrays than {', '.join(REFERENCE)}")
+        if sum(member.file_size for member in members) > MOST_REFERENCE_BYTES:
+            raise ValueError(f"it unpacks to more than {MOST_REFERENCE_BYTES} bytes")
+
+
+def _check_moments(path: Path, mean: np.ndarray, covariance: np.ndarray, n: np.ndarray) -> None:
+    """DataError unless these are a mean [D], a covariance [D,D] and the number of features that they are of, all finite."""
+    kinds = (mean.dtype.kind, covariance.dtype.kind, n.dtype.kind) in {("f", "f", "i"), ("f", "f", "u")}
+    if not kinds or mean.ndim != 1 or covariance.shape != mean.shape * 2 or n.shape or not 2 <= int(n) <= MOST_FEATURES:
+        raise DataError(
+            f"{path}: expected mu [D] and sigma [D, D] of floats and a number n of at least 2, "
+            f"found shapes {mean.shape}, {covariance.shape} and {n.shape}. Take the reference.npz that an evaluation wrote."
+        )
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise DataError(f"{path}: mu or sigma holds numbers that are not finite. Take the reference.npz that an evaluation wrote.")
 
 
 def regions(measures: list[Path], indices: list[int]) -> dict[str, np.ndarray]:

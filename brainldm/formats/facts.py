@@ -5,8 +5,10 @@ from typing import Any
 
 import pandas as pd
 
+from brainldm.core import columns
 from brainldm.core.columns import DRAWN, MEASURED, REQUESTED, Column
-from brainldm.core.covariates import NAMES
+from brainldm.core.copula import Copula
+from brainldm.core.covariates import NAMES, UNITS
 from brainldm.core.grid import Grid
 from brainldm.core.publication import Release
 
@@ -15,7 +17,20 @@ DESCRIBED = tuple(column for column in (*REQUESTED, *DRAWN, *MEASURED) if column
 PAPER = "https://doi.org/10.1007/978-3-031-18576-2_12"
 SYNTHETIC = "SYNTHETIC: drawn from a latent diffusion model; nobody was scanned"
 NOT_CLINICAL = "For research on methods. Not for clinical use: no volume shows a person, and none may inform the care of one."
-_AUDIT = ("audit", "copy", "copies", "planted", "nearest", "released_despite")  # how keys of report.json begin that tell of copies
+WARNING = (
+    "**Warning: rows of the design `empirical` stand near to the covariates of single training participants, and tell who took part "
+    "(docs/privacy.md of brainldm).**"
+)
+_AUDIT = (
+    "audit",
+    "copy",
+    "copies",
+    "planted",
+    "nearest",
+    "membership",
+    "table_audit",
+    "released_despite",
+)  # how keys of the privacy audits begin
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,7 @@ class Facts:
     table: pd.DataFrame
     report: dict[str, Any]
     provenance: dict[str, Any]
+    covariate_model: Copula  # that requests were drawn from
     version: str  # of the package that made it
 
     @property
@@ -59,6 +75,19 @@ class Facts:
     def audit(self) -> dict[str, Any]:
         """What the evaluation found about copies of training scans."""
         return {key: value for key, value in self.report.items() if key.startswith(_AUDIT)}
+
+    @property
+    def requests(self) -> str:
+        """How the covariates were drawn, and what that means for the people behind them; Markdown."""
+        model = self.covariate_model
+        designs = "; ".join(f"`{name}`: {columns.DESIGNS.get(name, 'unknown')}" for name in sorted(set(self.table["design"])))
+        bounds = "; ".join(f"{name} {model.low[name]:g} to {model.high[name]:g} ({UNITS[name]})" for name in NAMES[1:])
+        budget = "none" if model.epsilon is None else f"epsilon {model.epsilon:g}"
+        warning = f"\n\n{WARNING}" if "empirical" in set(self.table["design"]) else ""
+        return (
+            f"Design of the requests: {designs}. Rounded bounds of the training covariates: {bounds}. Differential privacy of the model "
+            f"of the covariates: {budget}. The model stands in `covariate_model.json`; the random numbers come from a secret key.{warning}"
+        )
 
     @property
     def failures(self) -> dict[str, int]:

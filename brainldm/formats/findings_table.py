@@ -5,8 +5,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from brainldm.core.findings import Finding, size
+from brainldm.core.printable import printable_lines
 
 COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -16,12 +18,19 @@ def show(findings: Iterable[Finding], console: Console) -> None:
     listed = list(findings)
     table = Table("check", "found", "verdict")
     for finding in listed:
-        table.add_row(finding.check, finding.found, f"[{COLOURS[finding.verdict]}]{finding.verdict}[/]")
+        table.add_row(_text(finding.check), _text(finding.found), Text(finding.verdict, COLOURS[finding.verdict]))
     console.print(table)
     for finding in listed:
         if finding.verdict != "ok":
-            console.print(f"\n{finding.verdict}: {finding.check}", style=COLOURS[finding.verdict], soft_wrap=True, markup=False)
-            console.print(f"  cause:  {finding.cause}\n  remedy: {finding.remedy}", soft_wrap=True, markup=False, highlight=False)
+            head = Text(f"\n{finding.verdict}: {printable_lines(finding.check)}", COLOURS[finding.verdict])
+            console.print(head, soft_wrap=True)
+            told = f"  cause:  {printable_lines(finding.cause)}\n  remedy: {printable_lines(finding.remedy)}"
+            console.print(Text(told), soft_wrap=True, highlight=False)
+
+
+def _text(value: str) -> Text:
+    """Return a cell of a table in which neither markup nor a control character counts: names may be a stranger's."""
+    return Text(printable_lines(value))
 
 
 def show_plan(told: dict[str, Any], console: Console) -> None:

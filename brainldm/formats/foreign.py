@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,21 @@ import pandas as pd
 
 from brainldm.core.covariates import NAMES, SEX_CODES
 from brainldm.core.errors import DataError
-from brainldm.formats.manifest import LARGEST_ML, OLDEST_YEARS, hint, listed, number, shown
-from brainldm.formats.manifest_draft import sex_code
-from brainldm.formats.raw_table import read_texts
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import entries, open_inside, open_regular
+from brainldm.formats.bounded_parquet import read_known
+from brainldm.formats.identifiers import alike, difference, skeleton
+from brainldm.formats.manifest import LARGEST_ML, OLDEST_YEARS, Fault, check_units, hint, listed, shown
+from brainldm.formats.numbers import number
 from brainldm.formats.scan import files_of
-from brainldm.formats.tables import read_parquet
+from brainldm.formats.sidecar import converted, factor_of, sexes_by_levels, sidecar_of
+from brainldm.formats.text_table import read_texts
 
 ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr.gz", ".hdr")
 NAMED = 3  # files in a message
 NO_IMAGE = re.compile(r"_(dseg|probseg|mask|desc-brain_mask)\.")
 LIMITS = {"age_years": OLDEST_YEARS, "ventricles_ml": LARGEST_ML, "brain_ml": LARGEST_ML}
+KEYS = ("path", "participant_id")
 ALIASES = {"age": "age_years"}  # BIDS
 
 
@@ -29,27 +34,36 @@ def volumes_of(folder: Path, table: Path | None) -> pd.DataFrame:
     The table (CSV, TSV, Parquet) has the column `path`, relative to the folder, or `participant_id`, which the name of one file of the
     folder, or of a folder in it, begins with. Without a table all images are taken. DataError lists all faults by line.
     """
-    images = (path for path in folder.rglob("*") if path.name.endswith(ENDINGS) and not NO_IMAGE.search(path.name))
-    found = sorted(path for path in images if not path.is_dir())
+    names = [name for name, _ in entries(folder) if name.endswith(ENDINGS) and not NO_IMAGE.search(name.rpartition("/")[2])]
+    found = sorted(folder / name for name in names)
     if not found:
-        raise DataError(f"{folder}: expected volumes ({', '.join(ENDINGS)}), found none")
+        raise DataError(f"{printable(folder)}: expected volumes ({', '.join(ENDINGS)}), found none")
+    for path in found:
+        for file in files_of(path):
+            open_inside(folder, str(file.relative_to(folder)), "volume").close()
     if table is None:
         return _named(folder, pd.DataFrame({"path": _each_once(found)}))
-    given = read_parquet(table).reset_index(drop=True) if table.suffix == ".parquet" else read_texts(table)
-    given = given.rename(columns={old: new for old, new in ALIASES.items() if new not in given.columns})
-    key = next((column for column in ("path", "participant_id") if column in given.columns), None)
+    given, broken, kind, header = _given(table)
+    key = next((column for column in KEYS if column in given.columns), None)
     if key is None or given.empty:
-        raise DataError(f"{table}: expected rows with a column path or participant_id, found {', '.join(map(str, given.columns))}")
-    rows = given[[key, *(name for name in NAMES if name in given.columns)]].assign(where=[f"line {line}" for line in given.index])
+        raise DataError(f"{table}: expected rows with a column path or participant_id, found {', '.join(header)}")
+    rows = given[[key, *(name for name in NAMES if name in given.columns)]].assign(where=[f"{kind} {line}" for line in given.index])
     if "sex" in rows:
-        rows["sex"] = [sex_code(value) for value in rows["sex"]]
+        rows["sex"], unclear = sexes_by_levels(sidecar_of(table), "sex", rows["sex"])
+        broken = {**unclear, **broken}
     files = _by_path(folder, found) if key == "path" else _by_name(folder, found)
     places = [files.get(str(value), []) for value in rows[key]]
-    faults = [(int(row.Index), fault) for row, one in zip(rows.itertuples(), places, strict=True) for fault in _faults(row, key, one)]
-    faults += _twice(folder, rows, places)
+    faults = [*broken.items(), *_twice(rows, places, broken)]
+    like = alike(files)
+    for row, one in zip(rows.itertuples(), places, strict=True):
+        if row.Index not in broken:
+            faults += [(int(row.Index), fault) for fault in _faults(row, key, one, like)]
     if faults:
         raise DataError(f"{table}: {listed(rows, faults)}")
-    numbers = {name: rows[name].astype(float) for name in LIMITS if name in rows}
+    unnamed = sorted(set(found) - {one[0] for one in places})
+    if unnamed:
+        logging.warning("%s has no row for %d of the volumes, which are not scored: %s ...", table, len(unnamed), unnamed[0])
+    numbers = {name: [number(value) for value in rows[name]] for name in LIMITS if name in rows}
     return _named(folder, rows.assign(path=[one[0] for one in places], **numbers).reset_index(drop=True))
 
 
@@ -73,19 +87,6 @@ def _each_once(found: list[Path]) -> list[Path]:
     return list(first.values())
 
 
-def _twice(folder: Path, rows: pd.DataFrame, places: list[list[Path]]) -> list[tuple[int, str]]:
-    """A fault for each row whose file stands on a row before."""
-    seen: dict[object, int] = {}
-    faults = []
-    for line, files in zip(rows.index, places, strict=True):
-        if len(files) != 1:
-            continue
-        other = seen.setdefault(_identity(files[0]), line)
-        if other != line:
-            faults.append((int(line), f"{files[0].relative_to(folder)} stands on {rows['where'][other]} already: it would count twice"))
-    return faults
-
-
 def _identity(path: Path) -> object:
     """What two names of one file share."""
     try:
@@ -95,8 +96,40 @@ def _identity(path: Path) -> object:
     return status.st_dev, status.st_ino
 
 
-def _faults(row: Any, key: str, files: list[Path]) -> list[str]:
-    faults = [] if len(files) == 1 else [f"{key}: expected one volume for {getattr(row, key)}, found {len(files)}"]
+def _given(table: Path) -> tuple[pd.DataFrame, dict[int, str], str, list[str]]:
+    """Return the rows of a table, its broken lines, what its index counts (lines, or rows of a Parquet table), names of columns."""
+    if table.suffix == ".parquet":
+        with open_regular(table, "table") as handle:
+            known = read_known(handle, printable(table), (*KEYS, *NAMES, *ALIASES))
+        rows = known.to_pandas(ignore_metadata=True, use_threads=False)
+        header = [str(name) for name in rows.columns]
+        broken: dict[int, str] = {}
+        kind = "row"
+    else:
+        check_units(table)
+        rows, broken, header = read_texts(table, (), (*KEYS, *NAMES, *ALIASES))
+        kind = "line"
+        if "age" in rows:
+            factor = factor_of(sidecar_of(table), "age", "years")
+            rows["age"] = [converted(text, factor.by) for text in rows["age"]]
+    return rows.rename(columns={old: new for old, new in ALIASES.items() if new not in rows.columns}), broken, kind, header
+
+
+def _twice(rows: pd.DataFrame, places: list[list[Path]], broken: dict[int, str]) -> Iterator[Fault]:
+    """Yield the rows whose volume stands on another row already: it would count twice."""
+    seen: dict[object, str] = {}
+    for row, files in zip(rows.itertuples(), places, strict=True):
+        if len(files) == 1 and row.Index not in broken:
+            first = seen.setdefault(_identity(files[0]), row.where)
+            if first != row.where:
+                yield int(row.Index), f"{files[0].name} stands on {first} already: it would count twice. Keep one of the two rows."
+
+
+def _faults(row: Any, key: str, files: list[Path], like: dict[str, list[str]]) -> list[str]:
+    name = getattr(row, key)
+    faults = [] if len(files) == 1 else [f"{key}: expected one volume for {shown(name).strip(chr(39))}, found {len(files)}"]
+    if faults and not pd.isna(name) and (near := like.get(skeleton(str(name)), [])) and not files:
+        faults[0] += f"; there is {near[0]}: they differ in {difference(str(name), near[0])}. Write it as the file does."
     if hasattr(row, "sex") and row.sex not in SEX_CODES:
         faults.append(f"sex: expected F or M, found {shown(row.sex)}")
     wrong = {name: value for name, most in LIMITS.items() if not 0 < number(value := getattr(row, name, most)) <= most}

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
+KIND = "brainldm-report"  # the name under which a page says of which kind it is
 CSS = """
 :root { color-scheme: light dark; --ink: #1c2128; --soft: #59636e; --paper: #ffffff; --card: #f5f7f9; --line: #d5dbe1; --mark: #0077bb; }
 @media (prefers-color-scheme: dark) {
@@ -18,6 +19,9 @@ h2 { font-size: 1.25em; margin: 2.2em 0 .5em; padding-top: .5em; border-top: 1px
 h3 { font-size: 1em; margin: 1em 0 .4em; }
 p, li { max-width: 75ch; }
 code, .mono { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .85em; overflow-wrap: anywhere; }
+.banner { border: 3px solid #ee7733; border-radius: 6px; padding: .3em 1em; background: var(--card); margin: 0 0 1em; }
+.banner p { max-width: none; margin: .5em 0; }
+.banner.private { border-color: #cc3311; }
 .note { border-left: 4px solid var(--mark); padding: .5em .9em; background: var(--card); max-width: none; }
 figure { margin: 0; min-width: 0; }
 figcaption { color: var(--soft); font-size: .88em; max-width: 75ch; margin-top: .3em; }
@@ -85,15 +89,31 @@ summary { cursor: pointer; color: var(--mark); }
 """
 
 
-def page(title: str, lede: str, body: Iterable[str]) -> str:
-    """A whole document with a table of its chapters; `body` is markup, `title` and `lede` text."""
+def page(title: str, lede: str, body: Iterable[str], banner: str = "", kind: str = "") -> str:
+    """Return a whole document with a table of its chapters; `banner` and `body` are markup, `title` and `lede` text.
+
+    `kind` is what `kind_of` says of the document.
+    """
     content = "\n".join(body)
     links = "".join(f'<a href="#{name}">{text}</a>' for name, text in re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', content))
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        f'<meta name="{KIND}" content="{escape(kind)}">'
+        f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body>\n{banner}<h1>{escape(title)}</h1>\n"
         f"{paragraph(lede)}<nav>{links}</nav>\n{content}\n</body></html>\n"
     )
+
+
+def kind_of(text: str) -> str:
+    """Return the kind that `page` was given; of other documents an empty text."""
+    found = re.search(rf'<meta name="{KIND}" content="(\w*)">', text)
+    return found[1] if found else ""
+
+
+def banner(kind: str, *paragraphs: str) -> str:
+    """Return a framed text above everything else; the first of its paragraphs is bold, all are text."""
+    first, *others = paragraphs
+    return f'<div class="banner {kind}" role="note"><p><b>{escape(first)}</b></p>{"".join(map(paragraph, others))}</div>'
 
 
 def section(title: str, *parts: str) -> str:

@@ -1,6 +1,5 @@
 """The manifest: a TSV with a raw scan per line; every fault in it is found at once and named by its line."""
 
-import math
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,14 +8,16 @@ import pandas as pd
 
 from brainldm.core.covariates import SEX_CODES
 from brainldm.core.errors import DataError
-from brainldm.formats.tables import read_tsv
+from brainldm.formats.identifiers import ID_PATTERN, SESSION_PATTERN
+from brainldm.formats.numbers import number, remedy
+from brainldm.formats.sidecar import factor_of, sidecar_of
+from brainldm.formats.text_table import read_texts
 
 COLUMNS = ("participant_id", "t1w", "age_years", "sex", "split")
 OPTIONAL = ("session", "ventricles_ml", "brain_ml")
 SPLITS = ("train", "test")
+UNITS = {"age_years": "years", "ventricles_ml": "mL", "brain_ml": "mL"}
 MOST_LISTED = 100  # faults; a table whose column is wrong has one in every line
-ID_PATTERN = r"sub-[A-Za-z0-9]+"  # BIDS; it becomes part of file names
-SESSION_PATTERN = r"ses-[A-Za-z0-9]+"
 OLDEST_YEARS = 125.0
 LARGEST_ML = 5000.0  # no head holds more; volumes left in mm3 are above it
 
@@ -43,18 +44,38 @@ class Entry(NamedTuple):
 
 def read_manifest(path: Path) -> list[Entry]:
     """Read and check a manifest; DataError lists every fault by line. Whether the scans can be used is found out when they are read."""
-    table = read_tsv(path, COLUMNS).reindex(columns=[*COLUMNS, *OPTIONAL])
+    texts = read_texts(path, COLUMNS, OPTIONAL)
+    check_units(path)
+    table = texts.table.reindex(columns=[*COLUMNS, *OPTIONAL])
     if table.empty:
         raise DataError(f"{path}: expected a scan on line 2, found the end of the table")
-    lines = [number for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1) if line.strip()]
-    if len(lines) - 1 != len(table):
-        raise DataError(
-            f"{path}: expected a line for each scan, found {len(lines) - 1} lines and {len(table)} scans; is a quotation mark left open?"
-        )
-    table["where"] = [f"line {line}" for line in lines[1:]]  # the first is the header
-    if faults := [*row_faults(table), *clashes(table)]:
+    table["where"] = [f"line {line}" for line in table.index]
+    sound = table.drop(index=list(texts.broken))
+    if faults := [*texts.broken.items(), *row_faults(sound), *clashes(sound)]:
         raise DataError(f"{path}: {listed(table, faults)}")
     return [_entry(path.parent, row) for row in table.itertuples()]
+
+
+def age_summary(entries: list[Entry]) -> str:
+    """Return the smallest, the median and the largest age, each with its scan, so that a person sees another unit."""
+    in_order = sorted(entries, key=lambda entry: entry.age_years)
+    chosen = {"smallest": in_order[0], "median": in_order[(len(in_order) - 1) // 2], "largest": in_order[-1]}
+    told = [f"{name} {entry.age_years:g} ({_file(entry)})" for name, entry in chosen.items()]
+    return f"ages in years: {', '.join(told)}"
+
+
+def _file(entry: Entry) -> str:
+    """Return the name of a scan's file, with the participant where it does not tell it."""
+    return entry.t1w.name if entry.participant_id in entry.t1w.name else f"{entry.name}: {entry.t1w.name}"
+
+
+def check_units(path: Path) -> None:
+    """DataError if the JSON beside a table gives one of its columns another unit than the column's name does."""
+    sidecar = sidecar_of(path)
+    for column, unit in UNITS.items():
+        if factor_of(sidecar, column, unit).by != 1.0:
+            told = f"the unit of {column} is not {unit}, as the column's name says. Correct one of the two."
+            raise DataError(f"{sidecar.path}: {told}")
 
 
 def row_faults(table: pd.DataFrame) -> list[Fault]:
@@ -106,22 +127,18 @@ def _faults(row: Any) -> list[str]:
 
 
 def hint(column: str, value: Any) -> str:
-    """What a number beyond the limit is most often."""
+    """Return what to do about a value that is refused: a text that is no number, a number in another unit."""
+    if column not in UNITS or pd.isna(value):
+        return ""
     if column == "age_years" and number(value) > OLDEST_YEARS:
         return "; if these are days, divide by 365.25; if months, by 12"
-    return "; if these are mm3, divide by 1000" if column in OPTIONAL and number(value) > LARGEST_ML else ""
+    if column in OPTIONAL and number(value) > LARGEST_ML:
+        return "; if these are mm3, divide by 1000"
+    return remedy(value)
 
 
 def _is_volume(value: Any) -> bool:
     return bool(pd.isna(value)) or 0 < number(value) <= LARGEST_ML
-
-
-def number(value: Any) -> float:
-    """As a float; nan for what is none."""
-    try:
-        return float(value)
-    except (ValueError, TypeError):
-        return math.nan
 
 
 def shown(value: Any) -> str:

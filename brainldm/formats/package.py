@@ -18,7 +18,9 @@ from brainldm.formats.packs import COLUMNS, SCHEMA, read_pack, read_rows
 from brainldm.formats.torrent import write_torrent
 
 TABLE, CHECKSUMS, SHARDS = "covariates.parquet", "checksums.sha256", "shards"
+COVARIATE_MODEL = "covariate_model.json"
 PROTOCOL = "protocol.yaml"
+PAGE = "report-public.html"
 LATENTS, AUTOENCODER = "latents", "autoencoder.safetensors"
 
 

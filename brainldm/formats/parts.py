@@ -1,16 +1,17 @@
 """Long computations in parts, each kept on disk, so that a run that was killed goes on where it was."""
 
-import shutil
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from brainldm.core.files import atomic
+from brainldm.core.files import atomic, remove_files
 from brainldm.formats.volumes import chunks
 
 Arrays = dict[str, np.ndarray]
 PART = 256  # items
+_OWN = re.compile(r"\w+_\d{7}\.npz|\d{6,}\.npy")  # names of parts, and of volumes that are stored
 
 
 def title(what: str, part: range, n: int) -> str:
@@ -48,8 +49,8 @@ class Parts:
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     def forget(self) -> None:
-        """Remove the parts: what they were for is written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the parts, and the folder if nothing else is in it: what they were for is written."""
+        remove_files(self.folder, _OWN)
 
     def _one(self, path: Path, part: range, make: Callable[[range], Arrays]) -> Arrays:
         kept = self._read(path)

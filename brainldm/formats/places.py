@@ -1,137 +1,113 @@
-"""Where a release lies, a folder or a URL: whole files and parts of files, read alike (RFC 9110, section 14: ranges)."""
+"""Where a release lies, a folder or a URL: whole files and parts of files, read alike, their sizes bounded before they are read."""
 
-import http.client
 import io
-import logging
-import time
-import urllib.error
-import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
+from urllib.parse import quote, urlsplit
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 from brainldm.core.errors import DataError
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import MOST_TEXT, open_inside, sha256_of, size_of
+from brainldm.formats.transfers import Transfer, transfer
 
-_TIMEOUT_S = 60
-_BUFFER = 1 << 18
-_TRIES = 5  # that bring nothing, one after the other
+MOST_WEIGHTS = 64 << 30  # bytes of a file that a user names with its hash
+_PATIENCE_WITH_WEIGHTS_S = 60.0
 
 
 def is_remote(place: str) -> bool:
-    """Whether a place is a URL."""
+    """Return True if a place is a URL of http or https."""
     return place.startswith(("http://", "https://"))
 
 
-def open_file(place: str, name: str) -> BinaryIO:
-    """The file `name` of the release at `place`, seekable; DataError, naming it, if there is none."""
-    try:
-        if is_remote(place):
-            return io.BufferedReader(_Remote(f"{place.rstrip('/')}/{name}"), _BUFFER)
-        return (Path(place) / name).open("rb")
-    except OSError as error:  # urllib's errors are some too
-        raise DataError(f"{place.rstrip('/')}/{name}: expected a file of a release, found none that can be read ({error})") from None
+def check_place(place: str) -> None:
+    """DataError unless a place is a URL of http or https, or the path of a folder."""
+    if is_remote(place):
+        try:
+            named = bool(urlsplit(place).hostname) and place.isprintable() and " " not in place
+        except ValueError:
+            named = False
+        if not named:
+            raise DataError(f"{printable(place)} is no URL of a release. Give one such as https://host/folder.")
+    elif "://" in place:
+        raise DataError(f"Cannot read {printable(place)}: a release is a folder or a URL that begins with https:// or http://.")
+    elif not Path(place).is_dir():
+        raise DataError(f"{printable(place)}: no folder is there. Name the folder or the URL of a release.")
 
 
-def read_part(place: str, name: str, start: int = 0, n_bytes: int | None = None) -> bytes:
-    """`n_bytes` of a file from `start` on, or all of it; over HTTP, no more than these are transferred."""
-    if is_remote(place) and n_bytes is not None:
-        return _fetch(f"{place.rstrip('/')}/{name}", start, n_bytes)
-    with open_file(place, name) as handle:
+def full_name(place: str, name: str) -> str:
+    """Return how errors name a file of a release, on one line."""
+    return printable(f"{place.rstrip('/')}/{name}")
+
+
+def read_part(place: str, name: str, start: int, n_bytes: int, confirmed: bool = True) -> bytes:
+    """Return `n_bytes` of a file from `start` on; over HTTP, no more than these are transferred.
+
+    `confirmed` says that the caller knows a hash of them. DataError, before anything is read, if the file does not hold them.
+    """
+    if start < 0 or n_bytes < 0:
+        raise DataError(f"{full_name(place, name)}: {n_bytes} bytes from {start} on are no part of a file.")
+    if is_remote(place):
+        sink = io.BytesIO()
+        if n_bytes:
+            transfer(Transfer(_url(place, name), n_bytes, confirmed, start, n_bytes), sink)
+        return sink.getvalue()
+    with open_inside(Path(place), name) as handle:
+        if start + n_bytes > size_of(handle):
+            raise DataError(
+                f"{full_name(place, name)} has {size_of(handle)} bytes, fewer than the table says: {n_bytes} from {start} on. "
+                "Get the file again, or from another copy."
+            )
         handle.seek(start)
-        return handle.read(-1 if n_bytes is None else n_bytes)
+        return handle.read(n_bytes)
 
 
-def _fetch(url: str, start: int, n_bytes: int) -> bytes:
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-{start + n_bytes - 1}"})
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-            if answer.status == 206 or (start == 0 and answer.headers["Content-Length"] == str(n_bytes)):
-                return bytes(answer.read())
-            raise DataError(f"{url}: expected a server that gives parts of a file (status 206), found status {answer.status}")
-    except OSError as error:
-        raise DataError(f"{url}: expected {n_bytes} bytes from {start} on, found that the request fails ({error})") from None
+def read_text(place: str, name: str, sha256: str | None, most: int = MOST_TEXT) -> bytes:
+    """Return a whole small file of a release; DataError if it has more than `most` bytes, or another SHA-256 than the one given."""
+    with open_whole(place, name, sha256, most) as handle:
+        return handle.read()
+
+
+@contextmanager
+def open_whole(place: str, name: str, sha256: str | None, most: int) -> Iterator[BinaryIO]:
+    """Give a whole file of a release, seekable, its hash checked; one behind a URL is transferred to a temporary file.
+
+    DataError if it has more than `most` bytes, or another SHA-256 than the one given.
+    """
+    with TemporaryFile() if is_remote(place) else open_inside(Path(place), name) as handle:
+        if is_remote(place):
+            transfer(Transfer(_url(place, name), most, confirmed=sha256 is not None), handle)
+        n_bytes = size_of(handle)
+        if n_bytes > most:
+            raise DataError(f"Cannot read {full_name(place, name)}: it has {n_bytes} bytes, and at most {most} are read.")
+        handle.seek(0)
+        if sha256 is not None and (found := sha256_of(handle)) != sha256:
+            raise DataError(
+                f"{full_name(place, name)} is damaged or was changed: its SHA-256 is {found}, and checksums.sha256 lists {sha256}. "
+                "Get the release again, or from another copy."
+            )
+        handle.seek(0)
+        yield handle
 
 
 def download(url: str, part: Path, wait_s: float = 2.0) -> None:
-    """All of a file, appended to what `part` holds of it; a connection that breaks is made again. DataError if nothing more arrives."""
-    failed = 0
-    with Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=Console(stderr=True)) as progress:
-        while True:
-            before = _size(part)
-            try:
-                if _append(url, part, progress):
-                    return
-                fault = "the connection ends early"
-            except urllib.error.HTTPError as error:
-                if error.code < 500:
-                    raise DataError(f"{url}: expected a file, found that the server refuses it ({error})") from None
-                fault = str(error)
-            except (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException) as error:
-                fault = str(error)
-            failed = 0 if _size(part) > before else failed + 1
-            if failed == _TRIES:
-                raise DataError(
-                    f"{url}: expected all of a file, found that no more than {before} bytes arrive ({fault}); {part} keeps them"
-                )
-            logging.warning("%s: %s after %d bytes; asking for the rest", url, fault, _size(part))
-            time.sleep(wait_s)
+    """Write all of a file behind what `part` holds of it already; a connection that breaks is made again. The caller checks its hash.
+
+    DataError if nothing more arrives.
+    """
+    with Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=Console(stderr=True)) as progress, part.open("a+b") as sink:
+        task = progress.add_task("", total=None)
+
+        def seen(have: int, total: int | None) -> None:
+            progress.update(task, completed=have, total=total)
+
+        transfer(Transfer(url, MOST_WEIGHTS, True, patience_s=_PATIENCE_WITH_WEIGHTS_S, wait_s=wait_s, seen=seen), sink)
 
 
-def _append(url: str, part: Path, progress: Progress) -> bool:
-    """One request for what is missing; whether the file is whole then. A server that gives no parts starts it anew."""
-    start = _size(part)
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # there is no more: what is here is whole, or is refused by its hash
-            return True
-        raise
-    with answer, part.open("ab" if answer.status == 206 else "wb") as handle:
-        length = answer.headers["Content-Length"]
-        whole = int(length) + handle.tell() if length else None
-        task = progress.add_task("", total=whole, completed=handle.tell())
-        while block := answer.read(_BUFFER):
-            handle.write(block)
-            progress.update(task, advance=len(block))
-        return whole is None or handle.tell() == whole
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-class _Remote(io.RawIOBase):
-    """A file behind a URL that is read by ranges; a table of many columns is then not transferred whole."""
-
-    def __init__(self, url: str) -> None:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_TIMEOUT_S) as answer:
-            self.url, self.size, self.place = url, int(answer.headers["Content-Length"]), 0
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move; nothing is transferred."""
-        self.place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.place, io.SEEK_END: self.size}[whence]
-        return self.place
-
-    def tell(self) -> int:
-        """Where the next byte is read."""
-        return self.place
-
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def, override]
-        """As much as fits, or nothing at the end."""
-        n_bytes = min(len(buffer), self.size - self.place)
-        if n_bytes <= 0:
-            return 0
-        buffer[:n_bytes] = _fetch(self.url, self.place, n_bytes)
-        self.place += n_bytes
-        return n_bytes
+def _url(place: str, name: str) -> str:
+    return f"{place.rstrip('/')}/{quote(name)}"

@@ -1,20 +1,25 @@
 """Scans listed in anybody's table: a CSV or TSV, and a mapping (YAML) that says which column holds what."""
 
-import csv
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from brainldm.core.errors import ConfigError, DataError
-from brainldm.formats.manifest_draft import Draft, label, sex_code, whole
+from brainldm.core.printable import printable
+from brainldm.core.yaml_file import read_yaml
+from brainldm.formats.identifiers import label, label_fault, near_misses, whole
+from brainldm.formats.manifest import UNITS
+from brainldm.formats.manifest_draft import Draft
+from brainldm.formats.oddities import NOTE, Oddity
+from brainldm.formats.sidecar import SAME, Factor, Sidecar, converted, factor_of, sex_by_levels, sex_of, sidecar_of
+from brainldm.formats.text_table import read_texts
 
-SEPARATORS = "\t,;"
+MOST_FAULTS = 30  # in one message
 NUMBERS = ("age_years", "ventricles_ml", "brain_ml")
 FIELD = re.compile(r"\{([^{}]+)\}")
 
@@ -32,6 +37,17 @@ class Cell(BaseModel):
     @classmethod
     def _bare_name(cls, given: Any) -> Any:
         return given if isinstance(given, dict) else {"column": given}
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> "Cell":
+        if len(self.spellings) < len({(whole(value), meant) for value, meant in self.values.items()}):
+            raise ValueError(f"two values are one number and mean two things, in {self.values}")
+        return self
+
+    @property
+    def spellings(self) -> dict[str, str]:
+        """What values mean, 1.0 as 1."""
+        return {whole(value): meant for value, meant in self.values.items()}
 
 
 class Mapping(BaseModel):
@@ -58,73 +74,91 @@ class Mapping(BaseModel):
 def read_mapping(path: Path) -> Mapping:
     """Read a mapping; ConfigError lists every fault."""
     try:
-        return Mapping.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a mapping of columns, found none ({error.strerror})") from None
+        return Mapping.model_validate(read_yaml(path))
     except ValidationError as error:
-        faults = "".join(f"\n  {'.'.join(map(str, fault['loc']))}: {fault['msg']}, found {fault['input']!r}" for fault in error.errors())
+        told = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, found {fault['input']!r}" for fault in error.errors()[:MOST_FAULTS])
+        faults = "".join(f"\n  {printable(text)}" for text in told)
         raise ConfigError(f"{path}: {error.error_count()} fault(s){faults}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected YAML, found text that does not parse ({' '.join(str(error).split())})") from None
-
-
-def read_texts(path: Path, columns: Iterable[str] | None = None) -> pd.DataFrame:
-    """Columns (all by default) of a table as texts, whatever its separator; the index counts its lines from 2, blank ones included.
-
-    DataError if there is no table or it lacks a column.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            first = handle.readline()
-        separator = max(SEPARATORS, key=first.count)
-        names = next(csv.reader([first], delimiter=separator), [])
-        wanted = list(dict.fromkeys(filter(None, names) if columns is None else columns))  # pandas leaves its index without a name
-        if missing := [name for name in wanted if name not in names]:
-            shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-            raise DataError(f"{path}: expected the column(s) {', '.join(missing)}, found {shown or 'nothing'}")
-        options: dict[str, Any] = {"sep": separator, "dtype": str, "encoding": "utf-8-sig", "index_col": False, "skip_blank_lines": False}
-        table = pd.read_csv(path, usecols=wanted, **options)
-    except OSError as error:
-        raise DataError(f"{path}: expected a table, found none ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"{path}: expected a table, found text that does not parse ({error})") from None
-    table.index = pd.RangeIndex(2, len(table) + 2)
-    stripped = table.apply(lambda column: column.str.strip()).replace("", None)
-    return stripped.dropna(how="all")
 
 
 def draft_of_table(path: Path, mapping: Mapping, scans: Path) -> Draft:
-    """A row per line of the table; paths that are not absolute start from the folder `scans`."""
+    """Return a row per line of the table; paths that are not absolute start from the folder `scans`.
+
+    Units and Levels in the JSON beside the table hold where the mapping says nothing else; DataError where the two disagree.
+    """
     given = {name: cell for name, cell in mapping if cell}
-    raw = read_texts(path, [column for cell in given.values() for column in FIELD.findall(cell.column) or [cell.column]])
+    texts = read_texts(path, [column for cell in given.values() for column in FIELD.findall(cell.column) or [cell.column]])
+    raw, faults = texts.table, dict(texts.broken)
+    sidecar = sidecar_of(path)
+    notes: list[Oddity] = []
     table = pd.DataFrame({name: _values(raw, cell) for name, cell in given.items()}, index=raw.index, dtype=object)
-    table["participant_id"] = [label("sub", value) for value in table["participant_id"]]
-    table["sex"] = [sex_code(value) for value in table["sex"]]
-    table["t1w"] = [None if pd.isna(value) else os.path.abspath(scans / value) for value in table["t1w"]]
+    for name in [name for name in NUMBERS if name in given]:
+        factor, note = _factor(sidecar, name, given[name])
+        table[name] = [converted(text, factor) for text in table[name]]
+        notes += note
+    for line, text in table["sex"].items():
+        try:
+            table.loc[line, "sex"] = None if text is None else _sex(sidecar, mapping.sex, raw, line, text)
+        except DataError as error:
+            faults.setdefault(line, f"sex: {error}")
+    for name, prefix in [("participant_id", "sub"), ("session", "ses")][: 2 if mapping.session else 1]:
+        for line, text in table[name].items():
+            if fault := label_fault(prefix, text):
+                faults.setdefault(line, f"{name}: {fault}")
+    for line, fault in _two_spellings(table["participant_id"].drop(index=list(faults))):
+        faults.setdefault(line, fault)
+    table["participant_id"] = [label("sub", text) for text in table["participant_id"]]
+    table["t1w"] = [None if text is None else os.path.abspath(scans / text) for text in table["t1w"]]
     if mapping.session:
-        table["session"] = [label("ses", value) for value in table["session"]]
-    return Draft(table.assign(where=[f"line {line}" for line in table.index]), [])
+        table["session"] = [label("ses", text) for text in table["session"]]
+    return Draft(table.assign(where=[f"line {line}" for line in table.index]), faults, {}, [*notes, *near_misses(table["participant_id"])])
 
 
-def _values(raw: pd.DataFrame, cell: Cell) -> list[Any]:
+def _two_spellings(cells: pd.Series) -> Iterator[tuple[int, str]]:
+    """Lines whose name of a participant becomes that of another line, which spells it in another way."""
+    seen: dict[str, tuple[int, str]] = {}
+    for line, text in cells.dropna().items():
+        name = str(label("sub", text))
+        first, spelling = seen.setdefault(name, (line, text))
+        if spelling != text:
+            told = f"{text!r} becomes {name}, as {spelling!r} on line {first} does. Spell one person in one way, and two in two."
+            yield line, f"participant_id: {told}"
+
+
+def _factor(sidecar: Sidecar, name: str, cell: Cell) -> tuple[float, list[Oddity]]:
+    """Return what the numbers of a column are multiplied by: the mapping's scale, else that of the sidecar's unit."""
+    unit = UNITS[name]
+    factor = Factor(1.0, None) if FIELD.search(cell.column) else factor_of(sidecar, cell.column, unit)
+    if cell.scale is not None:
+        if factor.unit is not None and abs(cell.scale / factor.by - 1) > SAME:
+            raise DataError(
+                f"{sidecar.path}: the unit of {cell.column} is {factor.unit}, which makes a scale of {factor.by:.6g}; "
+                f"the mapping's scale of {name} is {cell.scale:g}. Correct one of the two."
+            )
+        return cell.scale, []
+    if factor.by == 1.0:
+        return 1.0, []
+    return factor.by, [Oddity(NOTE, sidecar.path.name, f"{cell.column} is in {factor.unit}: converted to {unit}")]
+
+
+def _sex(sidecar: Sidecar, cell: Cell, raw: pd.DataFrame, line: int, text: str) -> str:
+    """Return F or M by the mapping's values, else by the sidecar's Levels, else by the spelling."""
+    if FIELD.search(cell.column) or whole(raw[cell.column][line]) in cell.spellings:
+        return sex_of(text)
+    return sex_by_levels(sidecar, cell.column, text)
+
+
+def _values(raw: pd.DataFrame, cell: Cell) -> list[str | None]:
     texts = _filled(raw, cell.column) if FIELD.search(cell.column) else list(raw[cell.column])
-    spellings = [cell.values.get(whole(text), text) for text in texts]
-    return spellings if cell.scale is None else [_scaled(text, cell.scale) for text in spellings]
+    return [None if text is None else cell.spellings.get(whole(text), text) for text in texts]
 
 
 def _filled(raw: pd.DataFrame, template: str) -> list[str | None]:
-    """The template with the values of every row in it; nothing where one of them is missing."""
+    """Return the template with the values of every row in it; None where one of them is missing."""
     names = FIELD.findall(template)
-    rows = zip(*(raw[name] for name in names), strict=True)
-    return [None if any(map(pd.isna, row)) else _fill(template, dict(zip(names, row, strict=True))) for row in rows]
+    rows = (dict(zip(names, cells, strict=True)) for cells in zip(*(raw[name] for name in names), strict=True))
+    return [None if None in row.values() else _fill(template, row) for row in rows]
 
 
 def _fill(template: str, values: dict[str, str]) -> str:
     return FIELD.sub(lambda match: whole(values[match[1]]), template)
-
-
-def _scaled(text: Any, scale: float) -> Any:
-    try:
-        return None if pd.isna(text) else f"{float(text) * scale:.10g}"
-    except ValueError:
-        return text

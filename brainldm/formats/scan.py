@@ -14,7 +14,9 @@ from nibabel.arrayproxy import ArrayProxy
 from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
 
-from brainldm.core.errors import ScanError
+from brainldm.core.errors import DataError, ScanError
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import open_regular, read_all
 from brainldm.formats.header import (
     SIDES_UNKNOWN,
     Geometry,
@@ -26,13 +28,15 @@ from brainldm.formats.header import (
     place,
     scaling,
 )
-from brainldm.formats.nifti import DAMAGE, inflate
+from brainldm.formats.nifti import DAMAGE, MOST_BYTES, SLACK, inflate, promised_bytes
+from brainldm.formats.pointers import link_remedy, pointer_remedy
 
 GZIP_MAGIC = b"\x1f\x8b"
 KINDS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}  # by the size of the header, a NIfTI file's first four bytes
 MGH_VERSION = bytes((0, 0, 0, 1))
 MGH_VOXELS = 284  # byte of the first voxel
 MGH_GOOD_RAS = slice(28, 30)
+LARGEST_HEADER = 544
 ONE_FILE = b"n+"
 TWO_FILES = b"ni"
 PAIR = {".hdr": ".img", ".img": ".hdr"}
@@ -64,12 +68,13 @@ class Stored(NamedTuple):
     geometry: Geometry
 
 
-def read_scan(path: Path) -> Scan:
+def read_scan(path: Path, most_bytes: int = MOST_BYTES) -> Scan:
     """Read a .nii, .nii.gz, .mgz, .mgh or a pair .hdr and .img to its last byte. Intensities stay as they are.
 
-    Further dimensions of one or zero count as none. ScanError where the file, its geometry or its intensities are no scan's.
+    Further dimensions of one or zero count as none. ScanError where the file, its geometry or its intensities are no scan's,
+    or where it has more than `most_bytes` when it is unpacked.
     """
-    stored = _stored(path)
+    stored = _stored(path, most_bytes)
     _check_field(path, stored)
     volume = _intensities(path, _voxels(path, stored))
     if stored.geometry.header_notes:
@@ -78,9 +83,9 @@ def read_scan(path: Path) -> Scan:
     return Scan(np.asarray(scan.dataobj, np.float32), scan.affine, stored.geometry)
 
 
-def open_image(path: Path) -> nib.Nifti1Image:
-    """Return the image of a file that is whole to its last byte, in RAS mm; ScanError if it is not."""
-    stored = _stored(path)
+def open_image(path: Path, most_bytes: int = MOST_BYTES) -> nib.Nifti1Image:
+    """Return the image of a file that is whole to its last byte, in RAS mm; ScanError if it is not, or has more than `most_bytes`."""
+    stored = _stored(path, most_bytes)
     return nib.Nifti1Image(_voxels(path, stored), stored.affine)
 
 
@@ -104,27 +109,42 @@ def files_of(path: Path) -> list[Path]:
     return [path, other] if ending == ".hdr" else [other, path]
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    if not path.exists():
+        raise ScanError(f"{printable(path)}: expected a scan, found no file{link_remedy(path)}")
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ScanError(f"{path}: expected a scan, found no file") from None
+        return read_all(open_regular(path, "scan"), path, most_bytes)
+    except DataError as error:
+        raise ScanError(str(error)) from None
     except OSError as error:
-        raise ScanError(f"{path}: expected a scan, found a file that cannot be read ({error.strerror})") from None
+        raise ScanError(f"{printable(path)}: expected a scan, found a file that cannot be read ({error.strerror})") from None
 
 
-def _inflate(path: Path, content: bytes) -> bytes:
+def _inflate(path: Path, content: bytes, most_bytes: int, slack: int) -> bytes:
     """All of it, checksum included: nibabel stops before the end of the stream and takes a damaged file for a whole one."""
     if not content.startswith(GZIP_MAGIC):
         return content
     try:
-        return inflate(content)
+        return inflate(content, most_bytes, slack)
     except (OSError, EOFError, zlib.error) as error:
         raise ScanError(f"{path}: expected a whole gzip file, found a truncated or damaged gzip stream ({error})") from None
 
 
-def _stored(path: Path) -> Stored:
-    contents = [_inflate(file, _read(file)) for file in files_of(path)]
+def _contents(path: Path, most_bytes: int) -> list[bytes]:
+    """The unpacked content of the file, or of both files of a pair: the header first, which tells how much the other may hold."""
+    contents: list[bytes] = []
+    for file in files_of(path):
+        slack = SLACK
+        if contents:
+            slack += min(promised_bytes(contents[0].ljust(LARGEST_HEADER, b"\0")), most_bytes)
+        contents.append(_inflate(file, _read(file, most_bytes), most_bytes, slack))
+    return contents
+
+
+def _stored(path: Path, most_bytes: int) -> Stored:
+    contents = _contents(path, most_bytes)
+    if remedy := next(filter(None, map(pointer_remedy, contents)), None):
+        raise ScanError(f"{path} holds a pointer of git-annex or git-lfs in place of its content. {remedy}.")
     if contents[0].startswith(MGH_VERSION):
         return _mgh(path, contents[0])
     for endianness, order in (("<", "little"), (">", "big")):

@@ -1,6 +1,7 @@
 """Whether a manifest and a sample of its raw scans, each read to its last byte, are what the configuration takes them for."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +12,10 @@ from brainldm.core.config import Config, Preprocess
 from brainldm.core.errors import DataError, ScanError
 from brainldm.core.findings import Finding, error, warning
 from brainldm.core.grid import Grid
+from brainldm.formats.copies import copies
 from brainldm.formats.header import Geometry
-from brainldm.formats.manifest import SPLITS, Entry, read_manifest
+from brainldm.formats.manifest import SPLITS, Entry, age_summary, read_manifest
+from brainldm.formats.pointers import pointer_in
 from brainldm.formats.scan import Scan, read_scan
 
 COARSE = 2.0  # times the grid's spacing
@@ -63,17 +66,37 @@ def check_manifest(path: Path, config: Config) -> tuple[list[Finding], list[Entr
     splits = Counter(entry.split for entry in entries)
     found = ", ".join(f"{splits[split]} {split}" for split in SPLITS)
     bad = [error("manifest", found, f"{path}: {cause}", remedy) for cause, remedy in manifest_doubts(entries, config)]
-    return bad or [Finding("manifest", f"{len(entries)} scans: {found}")], entries
+    sound = [Finding("manifest", f"{len(entries)} scans: {found}")]
+    return [*(bad or sound), Finding("ages", age_summary(entries)), *_copies(entries)], entries
+
+
+def _copies(entries: list[Entry]) -> Iterator[Finding]:
+    """Yield what there is to say of scans that hold the same bytes under two names: across splits it is an error."""
+    by_path = {entry.t1w: entry for entry in entries}
+    remedy = "take one of the two rows out of the manifest"
+    for first, *others in copies(by_path):
+        for other in others:
+            splits = by_path[first].split, by_path[other].split
+            cause = f"{other} ({by_path[other].name}) holds the same bytes as {first} ({by_path[first].name})"
+            if splits[0] != splits[1]:
+                yield error("copies", other.name, f"{cause}, and one is in the split {splits[0]}, the other in {splits[1]}", remedy)
+            else:
+                yield warning("copies", other.name, f"{cause}: a copy counts twice", remedy)
 
 
 def manifest_doubts(entries: list[Entry], config: Config) -> list[Doubt]:
     """Cause and remedy of everything for which a run on these scans would fail, some stages on."""
     trained = [entry for entry in entries if entry.split == "train"]
     missing = [str(entry.t1w) for entry in entries if not entry.t1w.is_file()]
+    pointers = [str(entry.t1w) for entry in entries if pointer_in(entry.t1w)]
     needs_volumes = config.covariates.volumes == "manifest"
     without = sum(entry.ventricles_ml is None or entry.brain_ml is None for entry in entries)
     raised = {
         (f"{len(missing)} scans are no files: {', '.join(missing[:NAMED])}", "mount or copy them, or correct the column t1w"): missing,
+        (
+            f"{len(pointers)} scans hold a pointer of git-annex or git-lfs only: {', '.join(pointers[:NAMED])}",
+            "get their content with `datalad get`, `git annex get` or `git lfs pull`",
+        ): pointers,
         (
             f"{without} scans have no volumes, and covariates.volumes is manifest",
             "add the columns ventricles_ml and brain_ml, or set covariates.volumes: segmented",

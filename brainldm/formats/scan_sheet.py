@@ -8,6 +8,7 @@ import pandas as pd
 from brainldm.core.grid import Grid
 from brainldm.formats import figures, html
 from brainldm.formats.nifti import read_volume
+from brainldm.formats.publishable import DIGITS, LEAST_SCANS
 from brainldm.formats.tables import read_tsv
 
 SHOWN = 24
@@ -89,6 +90,27 @@ def _headers(good: pd.DataFrame) -> list[str]:
         title = f"{len(noted):,} scans whose header called for a decision{more}"
         parts.append(html.folded(title, html.table(("scan", "what was decided"), rows)))
     return parts
+
+
+def summary(scans: pd.DataFrame) -> str:
+    """Return measures of all scans that may be published: mean and spread of many, no extremes, no picture, no name and no reason."""
+    good = scans[scans["status"] == "ok"]
+    if len(good) < LEAST_SCANS:
+        return ""
+    rows = [
+        (name, *(f"{value:.{DIGITS - 1}g}" for value in (good[column].mean(), good[column].std(ddof=1))))
+        for column, name in MEASURES.items()
+    ]
+    text = (
+        f"The model was trained and tested on {len(good):,} scans; {len(scans) - len(good):,} more could not be used. How preprocessing "
+        "measured them, as mean and standard deviation; no scan is shown."
+    )
+    return html.section("Were the scans read right?", html.paragraph(text), html.table(("measure", "mean", "standard deviation"), rows))
+
+
+def shown(scans: pd.DataFrame, seed: int) -> int:
+    """Return the number of scans of which `chapter` shows pictures."""
+    return len(_chosen(scans[scans["status"] == "ok"], seed))
 
 
 def _chosen(good: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -53,8 +53,10 @@ COMPANIONS = (
 
 
 def features(report: Report) -> str:
-    """FID against the number of volumes; real against real beside it."""
+    """Return FID against the number of volumes, real against real beside it; nothing where too few scans may be told of."""
     curve = report["fid_curve"]
+    if not curve["n"]:
+        return ""
     lines = [(name, curve[key], curve[f"{key}_ci"]) for name, key in (("synthetic", "fid"), ("real", "fid_real"))]
     caption = (
         f"FID between n real scans (of training and held out) and n others; bands: 95 % of {report['fid_draws']} draws. "
@@ -76,7 +78,8 @@ def diversity(report: Report) -> str:
     kinds = (("synthetic", ""), ("reconstructed", "_reconstruction"), ("real", "_real"))
     plots = []
     for name, label in (("ms_ssim", "MS-SSIM"), ("g4r_ssim", "4-G-R-SSIM")):
-        rows = [(kind, report[f"{name}{end}"], report[f"{name}{end}_ci"]) for kind, end in kinds]
+        known = [(kind, end) for kind, end in kinds if report[f"{name}{end}"] is not None]
+        rows = [(kind, report[f"{name}{end}"], report[f"{name}{end}_ci"]) for kind, end in known]
         counts = ", ".join(f"{report[f'{name}{end}_n']:,} {kind}" for kind, end in kinds)
         caption = f"n pairs: {counts}; bars: 95 %, for other volumes. Good: synthetic where real is; further right is too alike."
         plots.append(html.figure(figures.intervals_svg(rows, f"mean {label} of random pairs"), caption))
@@ -93,8 +96,17 @@ def diversity(report: Report) -> str:
 
 
 def copies(found: Evaluation, grid: Grid) -> str:
-    """What the privacy audit says, and the synthetic volumes that most resemble a training scan, beside that scan."""
+    """Return what the privacy audit says and, where the evaluation holds them, the volumes most like a training scan, beside it."""
     report, volumes, shown = found.report, found.volumes, found.shown
+    rows = [(escape(says), _percent(report[key], report[f"{key}_ci"]), f"{report[f'{key}_n']:,}") for key, says in AUDIT if key in report]
+    verdict = (
+        f"Audit: {report['audit']}. A copy lies much nearer to one training scan than to scans that were never trained on. "
+        f"The audit passes only if it finds planted copies, if it can exclude a copy rate of {report['audit_limit']:.0%}, and if no "
+        "volume is as near to a training scan as planted copies are."
+    )
+    parts = [html.paragraph(verdict, "note"), html.table(("share", "[95 %]", "n"), rows)]
+    if "near_train" not in volumes:
+        return html.section("Is it a copy?", *parts)
     pairs = (
         (
             strip(synthetic, grid, f"{name}: {html.number(score, 2)} of the distance below which it would count as a copy", "synthetic"),
@@ -104,21 +116,12 @@ def copies(found: Evaluation, grid: Grid) -> str:
             volumes["near_synthetic"], volumes["near_train"], shown["near_synthetic"], shown["near_train"], shown["near_score"], strict=True
         )
     )
-    rows = [(escape(says), _percent(report[key], report[f"{key}_ci"]), f"{report[f'{key}_n']:,}") for key, says in AUDIT if key in report]
-    verdict = (
-        f"Audit: {report['audit']}. A copy lies much nearer to one training scan than to scans that were never trained on. "
-        f"The audit passes only if it finds planted copies, if it can exclude a copy rate of {report['audit_limit']:.0%}, and if no "
-        "volume is as near to a training scan as planted copies are."
-    )
     caption = (
         f"The n = {len(shown['near_score'])} of {report['n_synthetic']:,} synthetic volumes that most resemble a training scan, "
         "each before it. "
         f"{ORIENTATION} Good: alike as two people are alike, with folds and ventricles of their own."
     )
-    tiles = html.tiles(chain.from_iterable(pairs))
-    return html.section(
-        "Is it a copy?", html.paragraph(verdict, "note"), html.table(("share", "[95 %]", "n"), rows), tiles, html.paragraph(caption)
-    )
+    return html.section("Is it a copy?", *parts, html.tiles(chain.from_iterable(pairs)), html.paragraph(caption))
 
 
 AUDIT = (

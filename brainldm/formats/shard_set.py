@@ -1,6 +1,7 @@
 """The synthetic volumes of many shards as one set, read by position; shards of different weights or settings are not one."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from brainldm.core.config import Generate
 from brainldm.core.errors import DataError
 from brainldm.core.grid import Grid
+from brainldm.core.rows import shard_rows
 from brainldm.formats.nifti import decode_volume
 from brainldm.formats.packs import Pack
 from brainldm.formats.shards import Manifest, read_manifest, read_member
@@ -45,6 +47,33 @@ class ShardSet:
         return decode_volume(read_member(path, row), self.grid, f"{path.with_suffix('.tar')}: row {row['index']}")
 
 
+def current(paths: Iterable[Path]) -> list[Path]:
+    """Return the manifests of one dataset among all that lie in a folder, in order; a warning names those left out.
+
+    Shards of an earlier run may be left: of rows that a newer shard holds too, or of other weights or settings. The newest
+    shard decides.
+    """
+    kept: list[Path] = []
+    rows: set[int] = set()
+    newest: dict[str, str] = {}
+    left = []
+    for path in sorted(paths, key=_made_at, reverse=True):
+        origin = _shared(read_manifest(path))
+        newest = newest or origin
+        if origin == newest and rows.isdisjoint(shard_rows(path.stem)):
+            kept.append(path)
+            rows.update(shard_rows(path.stem))
+        else:
+            left.append(path)
+    if left:
+        logging.warning("%s: shards of an earlier run, left out: %s", left[0].parent, ", ".join(sorted(path.stem for path in left)))
+    return sorted(kept)
+
+
+def _made_at(path: Path) -> tuple[int, str]:
+    return path.stat().st_mtime_ns, path.stem
+
+
 def join(paths: list[Path]) -> list[Manifest]:
     """The manifests of one dataset's shards; DataError, naming two and what differs, if other weights or settings made one of them."""
     manifests = [read_manifest(path) for path in paths]
@@ -54,7 +83,7 @@ def join(paths: list[Path]) -> list[Manifest]:
 
 def check_origin(paths: Sequence[Path], manifests: Sequence[Origin]) -> None:
     """DataError, naming two and what differs, unless the same weights and settings made all shards."""
-    shared = [dict(_leaves({name: value for name, value in found["provenance"].items() if name in SHARED})) for found in manifests]
+    shared = [_shared(found) for found in manifests]
     theirs = shared[0]
     for path, ours in zip(paths, shared, strict=True):
         differing = [
@@ -65,6 +94,10 @@ def check_origin(paths: Sequence[Path], manifests: Sequence[Origin]) -> None:
                 f"{paths[0]} and {path}: expected shards of one dataset, found other {', '.join(differing)}; "
                 "remove those that are out of date, and they are generated again"
             )
+
+
+def _shared(manifest: Origin) -> dict[str, str]:
+    return dict(_leaves({name: value for name, value in manifest["provenance"].items() if name in SHARED}))
 
 
 def provenance(manifests: Iterable[Origin]) -> dict[str, Any]:

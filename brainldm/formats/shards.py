@@ -24,6 +24,8 @@ from brainldm.core.errors import DataError
 from brainldm.core.files import atomic, read_json, write_json, write_text
 from brainldm.core.grid import Grid
 from brainldm.core.locks import locked
+from brainldm.core.printable import printable
+from brainldm.core.regular_files import open_regular, size_of
 from brainldm.core.rows import participant_id, shard_rows
 from brainldm.formats.bids import volume_path
 from brainldm.formats.nifti import decode_volume, write_bytes
@@ -154,7 +156,11 @@ def discard(journal: Journal) -> None:
 def read_manifest(path: Path) -> Manifest:
     """Read a shard's manifest; DataError unless it holds every row of its shard once and in order."""
     manifest = cast(Manifest, read_json(path))
-    if not _has_keys(manifest, Manifest) or not all(_has_keys(row, Row) for row in manifest["rows"]):
+    if (
+        not _has_keys(manifest, Manifest)
+        or not isinstance(manifest["rows"], list)
+        or not all(_has_keys(row, Row) for row in manifest["rows"])
+    ):
         raise DataError(f"{path}: expected a shard's manifest with {', '.join(Manifest.__annotations__)}, found another JSON file")
     try:
         found, expected = [row["index"] for row in manifest["rows"]], list(shard_rows(manifest["shard"]))
@@ -168,14 +174,14 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def read_member(path: Path, row: Row) -> bytes:
-    """The .nii.gz of a row, from the tar beside the manifest `path`; DataError, naming shard and row, if it is not what it was."""
+    """Return the .nii.gz of a row, from the tar beside the manifest `path`; DataError, naming shard and row, if it is not what it was."""
     tar = path.with_suffix(".tar")
-    try:
-        with tar.open("rb") as handle:
-            handle.seek(row["tar_offset"])
-            content = handle.read(row["n_bytes"])
-    except OSError as error:
-        raise DataError(f"{tar}: expected the shard's tar, found none that can be read ({error.strerror})") from None
+    start, n_bytes = row["tar_offset"], row["n_bytes"]
+    with open_regular(tar, "shard's tar") as handle:
+        if not isinstance(start, int) or not isinstance(n_bytes, int) or not 0 <= start <= start + n_bytes <= size_of(handle):
+            raise DataError(f"{printable(tar)}: row {row['index']}: {path.name} places it at {start}, {n_bytes} bytes, outside of the tar.")
+        handle.seek(start)
+        content = handle.read(n_bytes)
     return _checked(content, row, tar)
 
 

@@ -18,6 +18,7 @@ COARSEST_MM = 1.0  # of a pixel
 FORMS_APART_MM = 0.01
 CHUNK = 4096  # bytes of kitty's protocol
 INLINE = ("iTerm.app", "WezTerm")
+Cut = tuple[slice | int, ...]
 
 
 def picture(scan: Scan, at_mm: tuple[float, float, float] | None = None, labels: Scan | None = None) -> np.ndarray:
@@ -27,15 +28,23 @@ def picture(scan: Scan, at_mm: tuple[float, float, float] | None = None, labels:
     """
     spacing = np.linalg.norm(scan.affine[:3, :3], axis=0)
     low, high = np.percentile(scan.volume, WINDOW)
-    grey = np.clip((scan.volume - low) / max(high - low, 1e-6), 0, 1)
-    colours = np.repeat(grey[..., None], 3, axis=-1) if labels is None else _tinted(grey, scan, labels)
-    i, j, k = _voxel(scan, at_mm)
-    axial, coronal, sagittal = colours[:, :, k], colours[:, j], colours[i]
+    palette = None if labels is None else _palette(scan, labels)
     pixel = min(COARSEST_MM, float(spacing.min()))
-    cut = ((axial, spacing[[0, 1]]), (coronal, spacing[[0, 2]]), (sagittal, spacing[[1, 2]]))
-    planes = [_square(plane, edges, pixel)[:, ::-1].swapaxes(0, 1) for plane, edges in cut]
+    planes = []
+    for cut, edges in zip(_cuts(_voxel(scan, at_mm)), (spacing[[0, 1]], spacing[[0, 2]], spacing[[1, 2]]), strict=True):
+        grey = np.clip((scan.volume[cut] - low) / max(high - low, 1e-6), 0, 1)
+        colours = np.repeat(grey[..., None], 3, axis=-1)
+        if labels is not None and palette is not None:
+            colours = _tinted(grey, labels.volume[cut], *palette)
+        planes.append(_square(colours, edges, pixel)[:, ::-1].swapaxes(0, 1))
     height = max(len(plane) for plane in planes)
     return np.hstack([np.pad(plane, (((height - len(plane)) // 2, -(-(height - len(plane)) // 2)), (0, 0), (0, 0))) for plane in planes])
+
+
+def _cuts(voxel: tuple[int, int, int]) -> tuple[Cut, Cut, Cut]:
+    """Return what takes the axial, coronal and sagittal plane out of a volume."""
+    i, j, k = voxel
+    return (slice(None), slice(None), k), (slice(None), j), (i,)
 
 
 def _voxel(scan: Scan, at_mm: tuple[float, float, float] | None) -> tuple[int, int, int]:
@@ -48,16 +57,20 @@ def _voxel(scan: Scan, at_mm: tuple[float, float, float] | None) -> tuple[int, i
     return tuple(voxel.tolist())
 
 
-def _tinted(grey: np.ndarray, scan: Scan, labels: Scan) -> np.ndarray:
-    """Grey [I,J,K] -> RGB with a colour for each label but 0."""
+def _palette(scan: Scan, labels: Scan) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels that occur, and a colour [3] for each; DataError unless they lie on the scan's voxels."""
     if labels.volume.shape != scan.volume.shape or not np.allclose(labels.affine, scan.affine, atol=FORMS_APART_MM):
         raise DataError(
             f"--overlay: expected labels on the volume's own voxels {scan.volume.shape}, found {labels.volume.shape} or another place"
         )
-    found, places = np.unique(labels.volume, return_inverse=True)
-    palette = np.array([matplotlib.colormaps["tab20"](place % 20)[:3] for place in range(len(found))])
-    tint = palette[places.reshape(grey.shape)]
-    return np.where((labels.volume != 0)[..., None], (1 - ALPHA) * grey[..., None] + ALPHA * tint, grey[..., None])
+    found = np.unique(labels.volume)
+    return found, np.array([matplotlib.colormaps["tab20"](place % 20)[:3] for place in range(len(found))])
+
+
+def _tinted(grey: np.ndarray, labels: np.ndarray, found: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Return a plane [A,B] of grey as RGB, with a colour for each label but 0."""
+    tint = palette[np.searchsorted(found, labels)]
+    return np.where((labels != 0)[..., None], (1 - ALPHA) * grey[..., None] + ALPHA * tint, grey[..., None])
 
 
 def _square(plane: np.ndarray, edges: np.ndarray, pixel: float) -> np.ndarray:

@@ -98,9 +98,11 @@ def _stage(grid: Grid) -> str:
 
 
 def items(found: Evaluation) -> list[Item]:
-    """What the evaluation segmented for the viewer: scans, synthetic volumes, ladders."""
+    """Return what the evaluation segmented for the viewer: scans where it holds them, synthetic volumes, ladders."""
     rows = found.agreement.set_index("participant_id")
-    lines: dict[str, list[str]] = {"real": ["a real scan, held out"] * len(found.volumes["real_labels"])}
+    lines: dict[str, list[str]] = {}
+    if "real_labels" in found.volumes:
+        lines["real"] = ["a real scan, held out"] * len(found.volumes["real_labels"])
     lines["synthetic"] = [_asked(rows.loc[name]) for name in found.shown["synthetic"][: len(found.volumes["synthetic_labels"])]]
     single = [
         Item(f"{kind.capitalize()} volumes", found.shown[kind][place], *_one(found, kind, place), [line])

@@ -73,9 +73,9 @@ def detector(spaces: Mapping[str, Space]) -> Detector:
     return Detector(spaces, {name: found[0] for name, found in own.items()}, next(iter(own.values()))[2])
 
 
-def low_resolution(images: np.ndarray, spacing_mm: float) -> np.ndarray:
-    """Means of blocks of BLOCK_MM of images [N,1,I,J,K], each volume with mean 0 and norm 1 (so gain and offset are gone) -> float16."""
-    edge = max(1, round(BLOCK_MM / spacing_mm))
+def low_resolution(images: np.ndarray, spacing_mm: float, block_mm: float = BLOCK_MM) -> np.ndarray:
+    """Means of blocks of `block_mm` of images [N,1,I,J,K], each volume with mean 0 and norm 1 (so gain and offset are gone) -> float16."""
+    edge = max(1, round(block_mm / spacing_mm))
     i, j, k = (side // edge * edge for side in images.shape[2:])
     cut = images[:, :, :i, :j, :k]
     blocks = (

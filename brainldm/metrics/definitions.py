@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from brainldm.core.gate import PASSED
-from brainldm.metrics import anatomy, audit, conditioning, fidelity, g4r, manifold, scales, verdicts
+from brainldm.core.gate import NO_LEAK, PASSED
+from brainldm.metrics import anatomy, audit, conditioning, fidelity, g4r, manifold, membership, scales, verdicts
 from brainldm.metrics.diversity import SCORES
 from brainldm.metrics.diversity import scales as weights
 
@@ -31,6 +31,16 @@ FIDELITY = (
     "and all others; interval: percentiles over draws of halves, moved to the mean; fid: squared Frechet distance of Gaussians (Heusel et "
     "al. 2017) in float64; kid: unbiased squared MMD, kernel (x.y / D + 1)^3; the others: balls that reach to the k-th neighbour "
     "(Kynkaanniemi et al. 2019, Naeem et al. 2020)"
+)
+
+MEMBERSHIP = (
+    "attacks that score training scans against held-out scans; auc: probability that a training scan scores higher, "
+    "interval of Newcombe (2006, method 5); tpr: true positives at 1 % false positives, interval of Clopper and Pearson "
+    "(1934); unusual: the tenth of people farthest in Mahalanobis distance of covariates. Scores by distance to the "
+    "nearest synthetic volume, alone and relative to held-out scans (DOMIAS, van Breugel et al. 2023), in low-resolution "
+    "images, strength of fine detail, latent means and the age model's or MedicalNet's features; by the error of the "
+    "autoencoder's reconstruction and by the denoising loss of the diffusion model at 5, 10, 20 and 40 % of its "
+    "timesteps, alone and relative to the distance to held-out scans. The verdict corrects for all looks (Bonferroni)"
 )
 
 
@@ -83,8 +93,32 @@ def definitions(shape: tuple[int, int, int]) -> dict[str, Any]:
             **{"sensitivity": audit.SENSITIVITY, "confidence": audit.CONFIDENCE, "fewest": audit.FEWEST, "passed": PASSED},
             "planted": {"noise": audit.NOISE, "shift_mm": audit.SHIFT_MM, "gain": audit.GAIN},
         },
+        "membership": _membership(),
         "qc_pass_fraction": {"definition": "share of volumes that pass the rules of `measure.quality`"},
         "rejection_rate": {"definition": "share of draws that fail them, redrawn or kept; interval: Clopper and Pearson (1934)"},
         "verdicts": {rule.name: str(rule) for rule in verdicts.RULES},
     }
     return dict(json.loads(json.dumps(found)))
+
+
+def _membership() -> dict[str, Any]:
+    """Return what membership-inference attacks are and what their verdicts rest on."""
+    return {
+        "definition": MEMBERSHIP,
+        "block_mm": {"image": audit.BLOCK_MM, "texture": membership.TEXTURE_MM},
+        "neighbours": {"synthetic": 1, "reference": audit.NEIGHBOURS, "folds": membership.FOLDS},
+        "false_positives": membership.FALSE_POSITIVES,
+        "unusual": membership.UNUSUAL,
+        "leak": {
+            "auc_above": 0.5 + membership.TOLERANCE,
+            "unusual_auc_above": 0.5 + membership.TOLERANCE_UNUSUAL,
+            "tpr_above": membership.MOST_SURE,
+            "confidence": membership.CONFIDENCE,
+        },
+        "passed": {
+            "says": NO_LEAK,
+            "auc_excluded": membership.EXCLUDED,
+            "control_auc": membership.CONTROL_AUC,
+            "fewest": audit.FEWEST,
+        },
+    }

@@ -10,6 +10,8 @@ import pandas as pd
 from brainldm.metrics.audit import rate
 from brainldm.metrics.summary import Entries
 
+EDGE = 5.0  # years or mL
+
 
 def deciles(requested: np.ndarray, measured: np.ndarray, parts: int = 10) -> list[dict[str, float]]:
     """Of each tenth of the pairs, by requested value: n, the mean of both, bias and mean absolute error."""
@@ -30,11 +32,12 @@ def deciles(requested: np.ndarray, measured: np.ndarray, parts: int = 10) -> lis
 def coverage_cells(table: pd.DataFrame, training: pd.DataFrame) -> list[Entries]:
     """Of each cell of sex, age (quarters of the training scans) and ventricles (thirds): n, n_train, `rejections`, and the control error.
 
+    Edges of cells are multiples of EDGE, because a quantile is a participant's own value.
     That is ventricles_bias_ml and ventricles_mae_ml of measured - requested; what no volume tells is None.
     """
     edges = {
-        "age_years": np.quantile(training["age_years"], [0.25, 0.5, 0.75]),
-        "ventricles_ml": np.quantile(training["ventricles_ml"], [1 / 3, 2 / 3]),
+        "age_years": _edges(training["age_years"], [0.25, 0.5, 0.75]),
+        "ventricles_ml": _edges(training["ventricles_ml"], [1 / 3, 2 / 3]),
     }
     ours, theirs = (
         list(zip(frame["sex"], *(_bins(frame[name], edges[name]) for name in edges), strict=True)) for frame in (table, training)
@@ -61,6 +64,11 @@ def reasons(table: pd.DataFrame) -> dict[str, int]:
     """How many draws each fault was found in, the most frequent first; a draw may have several."""
     faults = [fault for name in ("rejected", "qc_reason") for row in table[name] for draw in row.split(" | ") for fault in draw.split("; ")]
     return dict(Counter(filter(None, faults)).most_common())
+
+
+def _edges(values: pd.Series, shares: list[float]) -> np.ndarray:
+    """Return quantiles rounded to multiples of EDGE, each once."""
+    return np.unique(np.round(np.quantile(values, shares) / EDGE) * EDGE)
 
 
 def _bins(values: pd.Series, edges: np.ndarray) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from brainldm.core.gate import PASSED
+from brainldm.core.gate import NO_LEAK, PASSED
 
 Report = Mapping[str, Any]
 
@@ -51,11 +51,19 @@ RULES = (
 
 
 def verdicts(report: Report) -> dict[str, dict[str, Any]]:
-    """By name, each rule whose figure the report has, and the audit: figure, value, sense, limit, passed."""
+    """By name, each rule whose figure the report has, and the privacy audits: figure, value, sense, limit, passed."""
     found = {rule.name: _judged(rule, report) for rule in RULES if rule.figure in report}
     if "audit" in report:
         row = {"figure": "audit", "value": report["audit"], "sense": "=", "limit": PASSED, "passed": report["audit"] == PASSED}
         found["holds no copies of training scans"] = row
+    if "membership_images" in report:
+        value = report["membership_images"]
+        row = {"figure": "membership_images", "value": value, "sense": "=", "limit": NO_LEAK, "passed": value == NO_LEAK}
+        found["does not tell who was trained on"] = row
+    if "table_audit" in report:
+        value = report["table_audit"]
+        row = {"figure": "table_audit", "value": value, "sense": "=", "limit": NO_LEAK, "passed": value == NO_LEAK}
+        found["its table does not tell who was trained on"] = row
     return found
 
 

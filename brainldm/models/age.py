@@ -92,7 +92,4 @@ def _blurred(image: torch.Tensor, blur: float) -> torch.Tensor:
 
 def load(path: Path) -> AgeModel:
     """A trained age model, frozen."""
-    tensors, spec = checkpoint.load(path, "age")
-    network = AgeModel(spec)
-    checkpoint.load_into(network, tensors, path)
-    return network
+    return checkpoint.load_network(path, "age", AgeModel)

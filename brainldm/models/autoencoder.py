@@ -111,7 +111,4 @@ def build(options: TrainAutoencoder, grid: Grid) -> Autoencoder:
 
 def load(path: Path) -> Autoencoder:
     """A trained autoencoder, frozen."""
-    tensors, spec = checkpoint.load(path, "autoencoder")
-    network = Autoencoder(spec)
-    checkpoint.load_into(network, tensors, path)
-    return network
+    return checkpoint.load_network(path, "autoencoder", Autoencoder)

@@ -140,10 +140,7 @@ def build(options: TrainBaseline, method: str, grid: Grid) -> tuple[Generator, n
 
 def load(path: Path) -> Generator:
     """A trained generator, frozen."""
-    tensors, spec = checkpoint.load(path, "baseline")
-    network = Generator(spec)
-    checkpoint.load_into(network, tensors, path)
-    return network
+    return checkpoint.load_network(path, "baseline", Generator)
 
 
 def _judged(critic: Optimizer, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

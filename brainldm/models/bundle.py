@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from brainldm.core.errors import DataError
+from brainldm.models import torch_file
 from brainldm.models.autoencoder import Autoencoder
 from brainldm.models.diffusion import Diffusion
 
@@ -47,8 +48,6 @@ DIFFUSION: dict[str, Any] = {
     "beta_start": 0.0015,
     "beta_end": 0.0205,
 }
-WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
-SHOWN = 3  # names in an error message
 
 
 def read_autoencoder(path: Path, spec: dict[str, Any] = AUTOENCODER) -> Autoencoder:
@@ -64,7 +63,7 @@ def read_diffusion(path: Path, spec: dict[str, Any] = DIFFUSION) -> Diffusion:
 def _read_network(path: Path, build: Callable[[], N]) -> N:
     with torch.device("meta"):  # names and shapes, without their memory
         expected = {name: tuple(tensor.shape) for name, tensor in build().network.state_dict().items()}
-    tensors = _read_tensors(path)
+    tensors = torch_file.read(path)
     renamed = {old_name(name): shape for name, shape in expected.items()}
     nearer = min((expected, renamed), key=lambda names: len(names.keys() ^ tensors.keys()))
     # MONAI's load_old_state_dict passes over names that it does not know and keeps random weights for those it misses: checked here.
@@ -73,6 +72,8 @@ def _read_network(path: Path, build: Callable[[], N]) -> N:
     network = build()
     load = network.network.load_state_dict if nearer is expected else network.network.load_old_state_dict
     load(tensors)
+    if damaged := [name for name, tensor in network.network.state_dict().items() if not tensor.isfinite().all()]:
+        raise DataError(f"{path}: tensor {damaged[0]} holds numbers that are not finite. Take another copy of the weights.")
     return network.eval().requires_grad_(False)
 
 
@@ -83,22 +84,6 @@ def old_name(name: str) -> str:
     return name.replace(".postconv.", ".conv.")
 
 
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict of a file, out of the dictionaries and the `module.` that training scripts put around one; no pickled code is run."""
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes torch raise
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"{path}: expected a file of PyTorch weights, found none that can be read ({reason})") from None
-    while isinstance(found, dict) and (inner := next((found[key] for key in WRAPPERS if isinstance(found.get(key), dict)), None)):
-        found = inner
-    if not isinstance(found, dict) or not found:
-        raise DataError(f"{path}: expected a state dict, found {type(found).__name__}")
-    if other := [str(name) for name, value in found.items() if not isinstance(value, torch.Tensor)]:
-        raise DataError(f"{path}: expected a state dict, found a dictionary that holds no tensor at {_listed(other)}")
-    return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
-
-
 def _differences(tensors: dict[str, torch.Tensor], expected: Shapes) -> list[str]:
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     shapes = [f"{name} of shape {found[name]} instead of {shape}" for name, shape in expected.items() if found.get(name, shape) != shape]
@@ -107,9 +92,4 @@ def _differences(tensors: dict[str, torch.Tensor], expected: Shapes) -> list[str
         "unexpected": [name for name in found if name not in expected],
         "wrong": shapes,
     }
-    return [f"{kind} {_listed(names)}" for kind, names in faults.items() if names]
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return [f"{kind} {torch_file.listed(names)}" for kind, names in faults.items() if names]

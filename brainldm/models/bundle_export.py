@@ -10,8 +10,9 @@ import torch
 from brainldm import __version__
 from brainldm.core.covariates import NAMES
 from brainldm.core.errors import DataError
-from brainldm.core.files import atomic_folder, write_json, write_text
+from brainldm.core.files import write_json, write_text
 from brainldm.core.grid import Grid
+from brainldm.core.outputs import new_folder
 from brainldm.models import bundle_sampler
 from brainldm.models.autoencoder import Autoencoder
 from brainldm.models.diffusion import Diffusion
@@ -58,11 +59,9 @@ def check(coder: Autoencoder, denoiser: Diffusion, files: tuple[Path, Path]) -> 
         raise DataError(f"{files[1]}: expected latents of shape {latent} as {files[0]} makes them, found {denoiser.latent_shape}")
 
 
-def write(folder: Path, coder: Autoencoder, denoiser: Diffusion) -> None:
-    """Write the bundle of two networks that passed `check`; the folder appears whole."""
-    if folder.exists():
-        raise DataError(f"{folder}: expected no such folder yet, found one")
-    with atomic_folder(folder) as fresh:
+def write(folder: Path, coder: Autoencoder, denoiser: Diffusion, overwrite: bool = False) -> None:
+    """Write the bundle of two networks that passed `check`; OutputError if the folder holds files and `overwrite` is not set."""
+    with new_folder(folder, overwrite) as fresh:
         (fresh / "models").mkdir()
         torch.save(coder.network.state_dict(), fresh / "models/autoencoder.pt")
         torch.save(denoiser.network.state_dict(), fresh / "models/model.pt")

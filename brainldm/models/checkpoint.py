@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -11,6 +12,12 @@ from safetensors.torch import save_file
 
 from brainldm.core.errors import DataError
 from brainldm.core.files import atomic
+from brainldm.core.printable import printable
+from brainldm.models import checkpoint_header, specs
+from brainldm.models.checkpoint_header import Shapes
+
+N = TypeVar("N", bound=torch.nn.Module)
+SHOWN = 3  # tensors in one message
 
 
 def save(path: Path, tensors: dict[str, torch.Tensor], spec: dict[str, Any]) -> None:
@@ -25,20 +32,55 @@ def save(path: Path, tensors: dict[str, torch.Tensor], spec: dict[str, Any]) -> 
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read tensors and spec; DataError, naming the file, when it is missing, damaged or of another kind."""
-    try:
-        with safe_open(path, framework="pt") as handle:
-            spec = json.loads((handle.metadata() or {}).get("spec", "{}"))
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
-        raise DataError(f"{path}: expected a brainldm checkpoint, found none that can be read ({error})") from None
-    found = spec.get("kind") if isinstance(spec, dict) else None
-    if found != kind:
-        raise DataError(f"{path}: expected a checkpoint of kind {kind!r}, found {found!r}")
+    """Return the tensors and the spec of a file; DataError, naming the file, when it is missing, damaged or of another kind."""
+    spec = _known(path, checkpoint_header.read(path).spec, kind)
     wanted = spec.pop("sha256", None)  # files of older versions have none
+    tensors = _tensors(path)
     if wanted and wanted != (digest := _digest(tensors, json.dumps(spec, sort_keys=True))):
         raise DataError(f"{path}: expected tensors with SHA-256 {wanted}, found {digest}: the file was damaged")
     return tensors, spec
+
+
+def load_network(path: Path, kind: str, build: Callable[[dict[str, Any]], N]) -> N:
+    """Return the network of a file, frozen; DataError as of `load`, and where its tensors are not those of the spec's network.
+
+    `build` makes a network of a spec. Before it takes memory, names and shapes are compared on torch's meta device.
+    """
+    header = checkpoint_header.read(path)
+    spec = _known(path, header.spec, kind)
+    if wrong := misfits(build, spec, header.shapes, path):
+        raise DataError(f"{path}: the weights do not fit the network that they are for ({'; '.join(wrong[:SHOWN])})")
+    tensors, spec = load(path, kind)
+    network = build(spec)
+    load_into(network, tensors, path)
+    return network
+
+
+def misfits(build: Callable[[dict[str, Any]], torch.nn.Module], spec: dict[str, Any], shapes: Shapes, path: Path) -> list[str]:
+    """Return what of the tensors of a spec's network the file lacks or has in another shape, and what it has beside them."""
+    try:
+        with torch.device("meta"):
+            wanted = {name: tuple(tensor.shape) for name, tensor in build(spec).state_dict().items()}
+    except (ValueError, TypeError, RuntimeError, KeyError, IndexError) as error:  # MONAI's and torch's, of numbers that make no network
+        raise DataError(f"{path}: its spec makes no network ({printable(error)})") from None
+    names = sorted(name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name))
+    return [f"{name}: expected {wanted.get(name, 'none')}, found {shapes.get(name, 'none')}" for name in names]
+
+
+def _known(path: Path, spec: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The spec, once its kind and its values are what a network of ours needs."""
+    if spec.get("kind") != kind:
+        raise DataError(f"{path}: expected a checkpoint of kind {kind!r}, found {printable(spec.get('kind'), 40)!r}")
+    specs.check(path, spec)
+    return spec
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        with safe_open(path, framework="pt") as handle:
+            return {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, ValueError, SafetensorError) as error:
+        raise DataError(f"{path}: expected a brainldm checkpoint, found none that can be read ({error})") from None
 
 
 def _digest(tensors: dict[str, torch.Tensor], spec: str) -> str:
@@ -50,22 +92,14 @@ def _digest(tensors: dict[str, torch.Tensor], spec: str) -> str:
     return digest.hexdigest()
 
 
-def load_foreign(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file that torch.save wrote, alone or under "state_dict"; no other object in it is read. DataError names the file."""
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = dict(found.get("state_dict", found))
-    except Exception as error:  # whatever a damaged or foreign file makes torch raise
-        raise DataError(f"{path}: expected a file of weights written by torch.save, found none that can be read ({error})") from None
-    return tensors
-
-
 def load_into(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Load the weights of `module` and freeze it; DataError when names or shapes differ from its own."""
+    """Load the weights of `module` and freeze it; DataError when names or shapes differ from its own, or a number is not finite."""
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise DataError(f"{path}: the weights do not fit the network that they are for ({error})") from None
+        raise DataError(f"{path}: the weights do not fit the network that they are for ({' '.join(str(error).split())})") from None
+    if damaged := [name for name, tensor in module.state_dict().items() if not tensor.isfinite().all()]:
+        raise DataError(f"{path}: tensor {damaged[0]} holds numbers that are not finite. Take another copy of the weights, or train again.")
     module.eval().requires_grad_(False)
     if any(parameter.ndim == 5 for parameter in module.parameters()):
         module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

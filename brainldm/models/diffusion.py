@@ -125,7 +125,4 @@ def build(options: TrainDiffusion, latent_shape: tuple[int, ...], ranges: Ranges
 
 def load(path: Path) -> Diffusion:
     """A trained diffusion model, frozen."""
-    tensors, spec = checkpoint.load(path, "diffusion")
-    network = Diffusion(spec)
-    checkpoint.load_into(network, tensors, path)
-    return network
+    return checkpoint.load_network(path, "diffusion", Diffusion)

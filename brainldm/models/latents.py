@@ -85,7 +85,7 @@ def write_manifest(path: Path, participants: list[list[str]]) -> None:
         for file, ids in zip(files, participants, strict=True)
     ]
     write_json(path, {"kind": KIND, "dtype": "float16", "n": sum(map(len, participants)), "files": entries})
-    for left in set(files[0].parent.glob("*.safetensors")) - set(files):
+    for left in set(files[0].parent.glob("[0-9][0-9][0-9][0-9][0-9].safetensors")) - set(files):
         left.unlink()
 
 

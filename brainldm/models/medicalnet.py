@@ -8,7 +8,7 @@ from monai.networks.nets.resnet import ResNet, get_inplanes
 from torch import nn
 
 from brainldm.core.errors import DataError
-from brainldm.models import checkpoint
+from brainldm.models import checkpoint, torch_file
 
 DILATION = {"layer3": 2, "layer4": 4}  # these layers widen their view in the place of halving the resolution
 OTHER_TASKS = ("conv_seg.", "fc.")  # layers that some files hold beside the features'
@@ -45,7 +45,7 @@ def _dilate(layer: nn.Module, dilation: int) -> None:
 
 def load(path: Path) -> MedicalNet:
     """The network of a file of MedicalNet (resnet_10.pth, resnet_50_23dataset.pth, ...), frozen; its depth follows from the names."""
-    named = {name.removeprefix("module."): tensor for name, tensor in checkpoint.load_foreign(path).items()}
+    named = torch_file.read(path)
     tensors = {f"network.{name}": tensor for name, tensor in named.items() if not name.startswith(OTHER_TASKS)}
     blocks = [{match[1] for name in named if (match := re.match(rf"layer{layer}\.(\d+)\.", name))} for layer in range(1, 5)]
     if not all(blocks):

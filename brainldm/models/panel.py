@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from brainldm.core.covariates import NAMES, Ranges
 from brainldm.core.files import sha256
 from brainldm.core.grid import Grid
 from brainldm.core.labels import columns_mm3
-from brainldm.models import age, autoencoder, diffusion, fast, medicalnet, ruler
+from brainldm.models import age, autoencoder, diffusion, fast, medicalnet, membership, ruler
 from brainldm.models.noise import fresh_noise, row_noise
 from brainldm.models.ruler import Ruler, volumes_ml
 from brainldm.models.sampling import sample_latents
 
 PERCENTILES = (2, 98)  # of the training scans: where a ladder begins and ends
+ROUND_TO = (1.0, 5.0, 5.0, 25.0)  # in the order of NAMES: sex, years, mL, mL
 WITHIN = ("ventricles_ml", "brain_ml", "age_years")  # the first two: paper, Fig. 2
 BEYOND = {"ventricles_ml": (-0.5, 0.0, 1.0, 1.5, 1.9), "brain_ml": (-0.5, -0.3, -0.1, 0.5)}  # paper, Fig. 4, and anchors within
 Arrays = dict[str, np.ndarray]
@@ -90,6 +92,35 @@ class Panel:
     def decode(self, mu: np.ndarray) -> np.ndarray:
         """Latent means [N,C,i,j,k] to images [N,1,I,J,K] in [0, 1], float32."""
         return _numpy(self.autoencoder.decode(torch.from_numpy(mu).float().to(self.device)).clamp(0, 1).float())
+
+    @torch.inference_mode()
+    def denoising_scores(self, read: Read, covariates: np.ndarray, memorised: range, seed: int) -> Arrays:
+        """Return membership scores [N] of latent means [N,C,i,j,k] under covariates [N,4]: `network` by the diffusion model's loss.
+
+        `memoriser` by that of a perfect fit of the latents at `memorised`, the positive control; left out where there are none.
+        """
+        network = self.denoiser()
+        conditions = torch.from_numpy(network.ranges.scale(covariates)).to(self.device)
+        fitted: dict[str, membership.Denoiser] = {}
+        if len(memorised):
+            fitted["memoriser"] = membership.memoriser(self._modelled(network, read, conditions, memorised), network.schedule)
+        found: dict[str, list[np.ndarray]] = {name: [] for name in ("network", *fitted)}
+        for start in track(range(0, len(covariates), self.batch_size), "denoising losses"):
+            part = range(start, min(start + self.batch_size, len(covariates)))
+            latents = self._modelled(network, read, conditions, part)
+            denoisers: dict[str, membership.Denoiser] = {
+                "network": partial(network.epsilon, conditions=conditions[part.start : part.stop]),
+                **fitted,
+            }
+            for name, denoiser in denoisers.items():
+                found[name].append(membership.denoising_scores(denoiser, latents, network.schedule, seed))
+            _trim()
+        return {name: np.concatenate(scores) for name, scores in found.items()}
+
+    def _modelled(self, network: diffusion.Diffusion, read: Read, conditions: torch.Tensor, part: range) -> torch.Tensor:
+        """Return the latents [N,C,i,j,k] of a part, as the network models them."""
+        mu = torch.from_numpy(read(part)).float().to(self.device)
+        return network.from_latents(mu, conditions[part.start : part.stop])
 
     def ladders(self, training: np.ndarray, n_steps: int, key: tuple[int, int], how: Sampling) -> dict[str, Arrays]:
         """`ladder_NAME` within the range of training covariates [N,4], `beyond_NAME` outside it: brains of which one covariate moves.
@@ -174,15 +205,18 @@ def embedding(features: str, years: age.AgeModel, age_path: Path, device: torch.
 
 
 def ladder_rows(training: np.ndarray, name: str, n_steps: int) -> np.ndarray:
-    """Covariates [n_steps,4]: `name` from the 2nd to the 98th percentile of training covariates [N,4], the others at their median.
+    """Return covariates [n_steps,4]: `name` from the 2nd to the 98th percentile of training covariates [N,4], the others at their median.
 
-    The sex is the commoner one, because there is no median sex.
+    Percentiles are rounded outward and medians rounded, to multiples of ROUND_TO: they are single participants' values, and ladders are
+    published. The sex is the commoner one, because there is no median sex.
     """
-    rows = np.tile(np.median(training, axis=0), (n_steps, 1))
+    steps = np.array(ROUND_TO)
+    rows = np.tile(np.round(np.median(training, axis=0) / steps) * steps, (n_steps, 1))
     rows[:, 0] = float(training[:, 0].mean() > 0.5)
     column = NAMES.index(name)
-    low, high = np.percentile(training[:, column], PERCENTILES)
-    rows[:, column] = np.linspace(low, high, n_steps)
+    step = steps[column]
+    low, high = np.percentile(training[:, column], PERCENTILES) / step
+    rows[:, column] = np.linspace(np.floor(low) * step, np.ceil(high) * step, n_steps)
     return rows
 
 

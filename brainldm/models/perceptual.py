@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from brainldm.core.config import TrainAutoencoder
-from brainldm.models import checkpoint, medicalnet, segmenter
+from brainldm.models import checkpoint, medicalnet, segmenter, torch_file
 from brainldm.models.losses import perceptual, unit
 
 Perceptual = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # reconstruction, images [N,1,I,J,K] -> scalar
@@ -57,7 +57,7 @@ class SliceLPIPS(nn.Module):
     def load(cls, path: Path, share: float) -> "SliceLPIPS":
         """From a saved `lpips.LPIPS(net="squeeze").state_dict()`, frozen."""
         network = cls(share)
-        tensors = {_own_name(name): tensor for name, tensor in checkpoint.load_foreign(path).items() if not name.startswith("lins.")}
+        tensors = {_own_name(name): tensor for name, tensor in torch_file.read(path).items() if not name.startswith("lins.")}
         checkpoint.load_into(network, tensors, path)
         return network
 

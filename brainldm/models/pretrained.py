@@ -10,7 +10,9 @@ import torch
 
 from brainldm import __version__
 from brainldm.core.errors import DataError
-from brainldm.core.files import atomic_folder, read_json, sha256, write_json
+from brainldm.core.files import read_json, sha256, write_json
+from brainldm.core.outputs import new_folder
+from brainldm.core.regular_files import file_inside
 from brainldm.models import checkpoint
 
 PACKAGED = Path(__file__).parents[1] / "pretrained"
@@ -36,16 +38,16 @@ class Model(NamedTuple):
 
 def find(folder: Path) -> Model:
     """A model's files in a folder laid out as results/: the packaged one, an imported bundle, a run; DataError if one is missing."""
-    files = [folder / f"train_{name}/model.safetensors" for name in NETWORKS]
-    if missing := [path for path in [*files, folder / SECTION] if not path.is_file()]:
-        raise DataError(f"{folder}: expected a model laid out as results/, found no {missing[0].relative_to(folder)}")
-    return Model(files[0], files[1], folder / SECTION)
+    names = [*(f"train_{name}/model.safetensors" for name in NETWORKS), SECTION]
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise DataError(f"{folder}: expected a model laid out as results/, found no {missing[0]}")
+    return Model(*(file_inside(folder, name) for name in names))
 
 
-def pack(results: Path, out: Path, told: dict[str, str]) -> None:
+def pack(results: Path, out: Path, told: dict[str, str], overwrite: bool = False) -> None:
     """Write the networks of a finished run in 16-bit floats, how to sample them, what measured them, and recipe.json: what made them.
 
-    `told` (command, hardware) goes into the recipe as it is.
+    `told` (command, hardware) goes into the recipe as it is. OutputError if `out` holds files and `overwrite` is not set.
     """
     given = find(results)
     sections = {path.stem: read_json(path) for path in sorted((results / "configure").glob("*.json"))}
@@ -53,7 +55,7 @@ def pack(results: Path, out: Path, told: dict[str, str]) -> None:
     own = sections["generate"]
     shared = {name: own[name] for name in ("seed", "precision", "grid")}
     trained = datetime.datetime.fromtimestamp(given.diffusion.stat().st_mtime, datetime.UTC)
-    with atomic_folder(out) as folder:
+    with new_folder(out, overwrite, (results,)) as folder:
         files = {name: _halved(path, folder, name) for name, path in zip(NETWORKS, given[:2], strict=True)}
         for name in filter(lambda name: (results / name).is_file(), MEASURING):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -69,6 +69,11 @@ def load(autoencoder_model: Path, diffusion_model: Path, fabric: Fabric, how: Ge
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
     denoiser, decoder = diffusion.load(diffusion_model), autoencoder.load(autoencoder_model)
     denoiser.check_guidance(how.guidance, str(diffusion_model))
+    if denoiser.latent_shape != (wanted := decoder.latent_shape(decoder.grid.shape)):
+        raise DataError(
+            f"{diffusion_model}: this diffusion model makes latents of shape {denoiser.latent_shape}, and {autoencoder_model} decodes "
+            f"{wanted}. Take both networks of one training."
+        )
     fast.prepare(denoiser.to(fabric.device), decoder.to(fabric.device), fast.compute_dtype(fabric), compiled=how.compile)
     return Networks(denoiser, decoder, fabric)
 

@@ -1,5 +1,6 @@
 """What measures volumes, behind one interface: the project's own segmenter, SynthSeg's weights, or FreeSurfer's mri_synthseg."""
 
+import math
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,7 +41,9 @@ def load(path: Path, grid: Grid, fabric: Fabric) -> Ruler:
     An executable is called as FreeSurfer's mri_synthseg. DataError for whatever cannot be read or run.
     """
     if path.suffix == ".safetensors":
-        return _Own(segmenter.load(path), grid, fabric)
+        own = segmenter.load(path)
+        _check_grid(own, grid, path)
+        return _Own(own, grid, fabric)
     if path.suffix == ".h5":
         network = synthseg.load(path)
         if CSF not in network.labels:
@@ -49,6 +52,16 @@ def load(path: Path, grid: Grid, fabric: Fabric) -> Ruler:
             )
         return _SynthSeg(network, grid, fabric)
     return _Command(path, grid)
+
+
+def _check_grid(network: segmenter.Segmenter, grid: Grid, path: Path) -> None:
+    """DataError unless a segmenter of ours is of this grid: its voxels, and sides that its levels divide."""
+    step = network.fold * 2 ** (int(network.spec["levels"]) - 1)
+    if not math.isclose(network.voxel_ml, grid.voxel_ml, rel_tol=1e-3) or any(side % step for side in grid.shape):
+        raise DataError(
+            f"{path}: this segmenter is of voxels of {network.voxel_ml:g} mL and sides that are multiples of {step}; "
+            f"the grid has {grid.voxel_ml:g} mL and {grid.shape}. Take the segmenter of the same run."
+        )
 
 
 def volumes_ml(ruler: Ruler, images: torch.Tensor) -> dict[str, np.ndarray]:

@@ -71,7 +71,4 @@ def build(options: TrainSegmenter, grid: Grid, labels: tuple[int, ...]) -> Segme
 
 def load(path: Path) -> Segmenter:
     """A trained segmenter, frozen."""
-    tensors, spec = checkpoint.load(path, "segmenter")
-    network = Segmenter(spec)
-    checkpoint.load_into(network, tensors, path)
-    return network
+    return checkpoint.load_network(path, "segmenter", Segmenter)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from brainldm.core.errors import DataError
 from brainldm.core.findings import Finding, error
-from brainldm.models import age, autoencoder, diffusion, segmenter, synthseg
+from brainldm.core.printable import printable
+from brainldm.models import age, autoencoder, checkpoint, checkpoint_header, diffusion, segmenter, specs, synthseg
 from brainldm.models.memory import Networks
 
 CLASSES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
@@ -20,7 +20,6 @@ CLASSES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "diffusion": diffusion.Diffusion,
     "age": age.AgeModel,
 }
-SHOWN = 3  # tensors that do not fit, at most
 
 
 def check(path: Path, nets: Networks) -> Finding:
@@ -38,13 +37,14 @@ def check(path: Path, nets: Networks) -> Finding:
 
 
 def _own(name: str, path: Path, nets: Networks) -> Finding:
-    spec, shapes = header(path)
-    kind = spec.get("kind")
+    spec, shapes = checkpoint_header.read(path)
+    kind = str(spec.get("kind"))
     if kind not in CLASSES:
-        cause = f"{path}: expected a checkpoint of kind {', '.join(CLASSES)}, found {kind!r}"
+        cause = f"{path}: expected a checkpoint of kind {', '.join(CLASSES)}, found {printable(kind)!r}"
         return error(name, "of no known kind", cause, "give a checkpoint that a training of brainldm wrote")
-    if wrong := misfits(spec, shapes):
-        cause = f"{path}: tensors do not fit the network of the file's own spec: {'; '.join(wrong[:SHOWN])}"
+    specs.check(path, spec)
+    if wrong := checkpoint.misfits(CLASSES[kind], spec, shapes, path):
+        cause = f"{path}: tensors do not fit the network of the file's own spec: {'; '.join(wrong[: checkpoint.SHOWN])}"
         return error(name, f"{kind}, damaged", cause, "train the model again")
     if apart := differences(spec, getattr(nets, kind).spec):
         cause = f"{path} is of another architecture than configured: {'; '.join(apart)}"
@@ -52,25 +52,6 @@ def _own(name: str, path: Path, nets: Networks) -> Finding:
             name, f"{kind}, another architecture", cause, f"set these keys of train_{kind} (or the grid) as in the file, or train again"
         )
     return Finding(name, f"{kind}, {sum(map(_size, shapes.values())) / 1e6:.2f} M numbers, as configured")
-
-
-def header(path: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
-    """Spec and shapes of a checkpoint, without its tensors; DataError when it is missing or damaged."""
-    try:
-        with safe_open(path, framework="pt") as handle:
-            spec = json.loads((handle.metadata() or {}).get("spec", "{}"))
-            spec.pop("sha256", None)
-            return spec, {name: tuple(handle.get_slice(name).get_shape()) for name in handle.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, ValueError, RecursionError, AttributeError, SafetensorError) as fault:
-        raise DataError(f"{path}: expected a brainldm checkpoint, found none that can be read ({fault})") from None
-
-
-def misfits(spec: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> list[str]:
-    """Tensors of the spec's network that the file lacks or has in another shape, and those it has beside them."""
-    with torch.device("meta"):
-        wanted = {name: tuple(tensor.shape) for name, tensor in CLASSES[spec["kind"]](spec).state_dict().items()}
-    names = sorted(name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name))
-    return [f"{name}: expected {wanted.get(name, 'none')}, found {shapes.get(name, 'none')}" for name in names]
 
 
 def differences(spec: dict[str, Any], configured: dict[str, Any]) -> list[str]:

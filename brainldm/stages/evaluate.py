@@ -1,28 +1,31 @@
 """Score the synthetic volumes beside the real ones (Pinaya et al. 2022, section 3): one report.json, a table and pictures."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
 
-from brainldm import protocol
+from brainldm import attacks, protocol
 from brainldm.core import paper
 from brainldm.core.config import Evaluate, read_section
 from brainldm.core.covariates import covariate_array
 from brainldm.core.files import sha256
 from brainldm.formats import evaluation, parts
-from brainldm.metrics import anatomy, audit, conditioning, fidelity, frechet, summary
+from brainldm.metrics import anatomy, audit, conditioning, fidelity, frechet, membership, summary
 from brainldm.metrics.diversity import diversity, reconstruction, scales
-from brainldm.metrics.nearest import Chosen
+from brainldm.metrics.nearest import Chosen, Rows
 from brainldm.metrics.sharpness import sharpness
 from brainldm.metrics.summary import Entries
+from brainldm.metrics.table_audit import Table, audit_table
 from brainldm.metrics.verdicts import verdicts
 from brainldm.models import latents as cache
 from brainldm.models import panel
 from brainldm.models.training import make_fabric
 
+Arrays = dict[str, np.ndarray]
 RECONSTRUCTED = 128  # held-out scans at most that pass through the autoencoder
 SEGMENTED = 1000  # real scans at most whose regions are measured
 
@@ -52,9 +55,12 @@ def main(
     means = cache.load(latents, sets.real.table["participant_id"].tolist())
     made_from = [sha256(path) for path in (section, covariates, latents, *request, *shard, *measure, segmenter, age, autoencoder)]
     keep = parts.Parts(out.parent / "work", cache.fingerprint(made_from, nets.features_name))
-    ours, theirs, copies = _look(nets, sets, means, options, seed, keep)
+    found = _look(nets, sets, means, options, seed, keep)
+    ours, theirs = found.synthetic, found.real
+    told, attack_table = attacks.conduct(found.attacked, ours, found.planted, nets, sets.real.batch, means.means, seed)
     train, held_out = (sets.real.table.iloc[places] for places in (sets.train, sets.held_out))
     ages = {"true": held_out["age_years"].to_numpy(), "predicted": theirs["age_predicted_years"][sets.held_out]}
+    table = audit_table(Table.of(sets.table), *(covariate_array(split) for split in (train, held_out)))
     report = {
         **evaluation.heading(sets, embedded=truth is not None),
         **conditioning.conditioning(sets.table, held_out.assign(age_predicted_years=ages["predicted"]), options.bootstrap, seed),
@@ -62,8 +68,16 @@ def main(
         **_features(ours["features"], theirs["features"], nets.features_name, options.reference, out, seed),
         **summary.means_of({"sharpness": ours["sharpness"], "sharpness_real": theirs["sharpness"][sets.held_out]}, options.bootstrap, seed),
         **_likeness(nets, sets, means, options, seed, keep),
-        **copies,
-        "tables": {**conditioning.tables(sets.table, train), "anatomy": _anatomy(nets, sets, measure, seed, keep)},
+        **found.audit,
+        **told,
+        "table_audit": table.verdict,
+        "tables": {
+            "table_attacks": table.attacks,
+            "table_rates": table.rates,
+            **conditioning.tables(sets.table, train),
+            "anatomy": _anatomy(nets, sets, measure, seed, keep),
+            "membership": attack_table,
+        },
         "paper": paper.block(),
     }
     report["verdicts"] = verdicts(report)
@@ -77,30 +91,58 @@ def main(
     keep.forget()
 
 
-def _look(nets: panel.Panel, sets: evaluation.Sets, means: cache.Latents, options: Evaluate, seed: int, keep: parts.Parts) -> list[Entries]:
-    """What synthetic and real volumes are like, and the privacy audit, for which copies of training scans are hidden among the former."""
+class _Looked(NamedTuple):
+    """Descriptions of synthetic volumes and of real scans; the audit of copies; who is attacked, and how near planted copies come."""
+
+    synthetic: Arrays
+    real: Arrays
+    audit: Entries
+    attacked: attacks.Attacked
+    planted: Mapping[str, Arrays]
+
+
+def _look(nets: panel.Panel, sets: evaluation.Sets, means: cache.Latents, options: Evaluate, seed: int, keep: parts.Parts) -> _Looked:
+    """Describe synthetic and real volumes, and audit the former, among which copies of training scans are hidden."""
     spacing_mm = sets.real.grid.spacing_mm
 
-    def also(images: np.ndarray) -> Entries:
-        return {"image": audit.low_resolution(images, spacing_mm), "sharpness": sharpness(images)}
+    def also(images: np.ndarray) -> Arrays:
+        low, fine = audit.low_resolution(images, spacing_mm), membership.texture(images, spacing_mm)
+        return {"image": low, "texture": fine, "sharpness": sharpness(images)}
 
     look = partial(nets.describe, also=lambda images: {**also(images), "mu": nets.encode(images)})
     theirs = keep(
         "real", len(sets.real), lambda part: nets.describe(sets.real.batch, part, parts.title("real scans", part, len(sets.real)), also)
     )
-    features = {"mu": lambda places: means.means(places).reshape(len(places), -1), "image": lambda places: theirs["image"][places]}
+    spaces: dict[str, Rows] = {
+        "mu": lambda places: means.means(places).reshape(len(places), -1),
+        **{name: partial(_rows, theirs[name]) for name in ("image", "texture", "features")},
+    }
     splits = (sets.train, sets.held_out)
-    detector = audit.detector({name: audit.Space(*(Chosen(rows, split) for split in splits)) for name, rows in features.items()})
+    detector = audit.detector({name: audit.Space(*(Chosen(spaces[name], split) for split in splits)) for name in ("mu", "image")})
     generator = np.random.default_rng([seed, 71])
-    chosen = generator.permutation(sets.train)[: options.planted_copies]
+    drawn = attacks.one_each(sets.real.table, generator.permutation(sets.train))
+    attacked = attacks.choose(sets.real.table, drawn, attacks.one_each(sets.real.table, sets.held_out), options, spaces)
+    chosen = drawn[: options.planted_copies]
     copies = {
         "altered": lambda places: audit.altered(sets.real.batch(chosen[places]), spacing_mm, generator),
         "decoded": lambda places: nets.decode(means.means(chosen[places])),
     }
-    planted = {kind: detector(look(read, range(len(chosen)), f"{kind} copies")) for kind, read in copies.items() if len(chosen)}
+    planted = {kind: look(read, range(len(chosen)), f"{kind} copies") for kind, read in copies.items() if len(chosen)}
     n = len(sets.synthetic)
-    ours = keep("synthetic", n, lambda part: detector(look(sets.synthetic.batch, part, parts.title("synthetic volumes", part, n))))
-    return [ours, theirs, audit.conduct(detector, ours, planted, options, seed)]
+
+    def judged(part: range) -> Arrays:
+        described = look(sets.synthetic.batch, part, parts.title("synthetic volumes", part, n))
+        found = {**detector(described), **attacked.nearest(described)}
+        return {name: values for name, values in found.items() if name != "texture"}
+
+    ours = keep("synthetic", n, judged)
+    audited = audit.conduct(detector, ours, {kind: detector(described) for kind, described in planted.items()}, options, seed)
+    return _Looked(ours, theirs, audited, attacked, {kind: attacked.nearest(described) for kind, described in planted.items()})
+
+
+def _rows(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return rows of values [N,D]."""
+    return np.asarray(values[places])
 
 
 def _features(ours: np.ndarray, theirs: np.ndarray, name: str, reference: str | None, out: Path, seed: int) -> Entries:

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from rich.progress import track
 
 from brainldm import drawing
+from brainldm.core import outputs
 from brainldm.core.config import Given, read_section
 from brainldm.core.covariates import NAMES, covariate_array
 from brainldm.core.errors import DataError
@@ -41,6 +42,7 @@ def main(
     segmenter: Annotated[Path | None, typer.Option(help="what measures volumes, where rows are drawn again")] = None,
     age: Annotated[Path | None, typer.Option(help="age model checkpoint, where rows are drawn again")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda (a GPU that no other worker has) or cuda:1")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=f"with --rows: {outputs.HELP}")] = False,
 ) -> None:
     """Batches are always full, and a row sees only its own noise, so its bytes depend neither on the shard nor on a restart."""
     given = read_section(section, "generate")
@@ -49,6 +51,8 @@ def main(
     if only is None or "attempt" not in table:  # else it is the table of a release, which tells what draw was kept
         table = table.drop(columns="attempt", errors="ignore")
         drawing.check_judges(section, given, models)
+    if only is not None:
+        out = outputs.check_folder(out, [_file_name(row) for row in row_numbers(only)], overwrite, request)
     work = out.parent / "work"
     with writing(out), requeued(), devices.taken(device, work) as place:
         fabric = make_fabric(place, given.precision, given.seed)
@@ -107,8 +111,12 @@ def _generate(table: pd.DataFrame, given: Given, fabric: Fabric, models: drawing
 
 def _remake(table: pd.DataFrame, given: Given, fabric: Fabric, models: drawing.Models, folder: Path) -> None:
     for row in track(drawing.draw(table, given, fabric, models), "rows", len(table)):
-        write_bytes(folder / f"{row.index:06d}.nii.gz", _file_of(row, given))
+        write_bytes(folder / _file_name(row.index), _file_of(row, given))
     logging.info("%s: %d rows", folder, len(table))
+
+
+def _file_name(index: int) -> str:
+    return f"{index:06d}.nii.gz"
 
 
 def _file_of(row: rows.Row, given: Given) -> bytes:

@@ -1,6 +1,5 @@
 """Table 1 of Pinaya et al. 2022 from this run: two GANs, two samplers and real scans by the same metrics, beside the published numbers."""
 
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -72,7 +71,10 @@ def main(
     shown["real"] = real.batch(range(paper_table.SHOWN))[:, 0]
     text = paper_table.write(out, found, about, shown, given.grid)
     typer.echo(text)
-    shutil.rmtree(out.parent / "work")
+    for keep in look.values():
+        keep.forget()
+    if not any((out.parent / "work").iterdir()):
+        (out.parent / "work").rmdir()
 
 
 def _by_row(shards: list[Path], grid: Grid) -> dict[str, ShardSet]:

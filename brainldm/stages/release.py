@@ -8,15 +8,20 @@ import typer
 import yaml
 
 from brainldm import __version__
+from brainldm.core import copula
 from brainldm.core.config import read_section
 from brainldm.core.errors import DataError
 from brainldm.core.files import atomic_folder, read_json, sha256, write_json, write_text
 from brainldm.core.gate import pass_audit
+from brainldm.core.outputs import without_dots
 from brainldm.core.publication import Release
-from brainldm.formats import bids, cards, citation, leaks, package
+from brainldm.formats import bids, cards, citation, html, package
 from brainldm.formats.croissant import croissant
+from brainldm.formats.earlier_release import check_replaceable
 from brainldm.formats.facts import DESCRIBED, Facts
+from brainldm.formats.leaks.check import check as check_leaks
 from brainldm.formats.packs import read_pack
+from brainldm.formats.publishable import figures as publishable_figures
 from brainldm.formats.shard_set import check_origin, provenance
 from brainldm.formats.tables import write_tsv
 
@@ -28,15 +33,22 @@ def main(
     pack: Annotated[list[Path], typer.Option(help="manifest of a packed shard; repeat for every shard")],
     report: Annotated[Path, typer.Option(help="report of the evaluation, with its protocol beside it")],
     covariates: Annotated[Path, typer.Option(help="covariates of the training scans; nothing of them may be in the release")],
+    covariate_model: Annotated[Path, typer.Option(help="model that requests were drawn from; it is published")],
     out: Annotated[Path, typer.Option(help="checksums to write; the folder they lie in becomes the dataset")],
     latents: Annotated[list[Path] | None, typer.Option(help="latents of a shard, for a release of latents; repeat for every shard")] = None,
     autoencoder: Annotated[Path | None, typer.Option(help="what decodes the latents")] = None,
     sample: Annotated[Path | None, typer.Option(help="checksums of the sample release")] = None,
+    key: Annotated[list[Path] | None, typer.Option(help="secret key of the requests; it may not be in the release")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="manifest of the raw scans; none of its paths may be in the release")] = None,
+    page: Annotated[Path | None, typer.Option(help="public page of the report, which the release carries")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace texts of an earlier release that were edited")] = False,
 ) -> None:
-    """A dataset is built beside its place and swapped in; what an earlier run left there goes."""
+    """A dataset is built beside its place and swapped in; an earlier release there goes, other files are refused."""
     given, packs, figures = read_section(section, "release"), sorted(pack, key=lambda path: path.stem), read_json(report)
     own = given.own(Release)
-    figures = pass_audit(figures, report, own.despite_audit)
+    figures = publishable_figures(pass_audit(figures, report, own.despite_audit, own.packaging))
+    public = read_public_page(page) if page else None
+    model = copula.read(covariate_model)
     if not (protocol := report.with_name(package.PROTOCOL)).is_file():
         raise DataError(f"{protocol}: expected the protocol beside its report, found none; evaluate again")
     n_rows = sum(len(package.read_rows(path)) for path in packs)
@@ -45,33 +57,42 @@ def main(
         wanted.append((f"{own.name}-sample", "files", min(own.sample, n_rows), sample))
     sealed = [read_pack(path) for path in packs]
     check_origin(packs, sealed)
-    for *_, place in wanted:
-        _check_place(place.parent)
-    for name, packaging, n_wanted, place in wanted:
-        with atomic_folder(place.resolve().parent) as folder:
+    places = [without_dots(place.parent) for *_, place in wanted]
+    for place in places:
+        check_replaceable(place, overwrite)
+    for (name, packaging, n_wanted, _), place in zip(wanted, places, strict=True):
+        with atomic_folder(place) as folder:
             tars = package.link_tars(folder, packs) if packaging == "tars" else {}
             if packaging == "latents" and autoencoder:
                 package.link_latents(folder, packs, latents or [], autoencoder)
             elif not tars:
                 package.write_volumes(folder, packs, n_wanted)
             table = package.write_table(folder, packs, n_wanted, packaging)
-            facts = Facts(own, name, packaging, given.grid, table, figures, provenance(sealed), __version__)
-            _write_texts(folder, facts, tars, protocol)
-            leaks.check(folder, covariates, table)
+            facts = Facts(own, name, packaging, given.grid, table, figures, provenance(sealed), model, __version__)
+            _write_texts(folder, facts, tars, protocol, public)
             infohash = package.seal(folder, name, sealed[0]["piece_length"], own.web_seeds, tars)
-        logging.info("%s: %d volumes, infohash %s", place.parent, len(table), infohash)
+            check_leaks(folder, covariates, key or (), manifest)
+            check_replaceable(place, overwrite, folder)
+        logging.info("%s: %d volumes, infohash %s", place, len(table), infohash)
 
 
-def _check_place(folder: Path) -> None:
-    """Refuse to replace a folder that holds anything but an earlier release."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / package.TABLE).exists():
-        raise DataError(f"{folder}: expected no folder, an empty one or an earlier release to replace, found other files")
+def read_public_page(path: Path) -> str:
+    """Return the text of a report that may be published; DataError for a private one, which holds real scans, and for any other file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(f"Cannot read {path} ({error}). Run the stage report again; it writes {package.PAGE}.") from None
+    if html.kind_of(text) != "public":
+        raise DataError(f"Cannot release {path}: it is not a public page of the report. Pass results/{package.PAGE} as --page.")
+    return text
 
 
-def _write_texts(folder: Path, facts: Facts, tars: Tars, protocol: Path) -> None:
+def _write_texts(folder: Path, facts: Facts, tars: Tars, protocol: Path, public: str | None) -> None:
     """Everything about the volumes; the same facts for people, BIDS, citations and catalogues."""
+    if public:
+        write_text(folder / package.PAGE, public)
     for name, text in {
-        "README.md": cards.readme(facts),
+        "README.md": cards.readme(facts, has_page=public is not None),
         "DATASHEET.md": cards.datasheet(facts),
         "LICENSE": cards.licence(facts),
         "CHANGES": bids.changes(facts),
@@ -82,6 +103,7 @@ def _write_texts(folder: Path, facts: Facts, tars: Tars, protocol: Path) -> None
         write_text(folder / name, text)
     write_json(folder / "dataset_description.json", bids.dataset_description(facts))
     write_json(folder / "provenance.json", facts.provenance)
+    write_json(folder / package.COVARIATE_MODEL, facts.covariate_model.model_dump(mode="json"))
     write_json(folder / "T1w.json", bids.volume_sidecar(facts))
     write_tsv(folder / "participants.tsv", bids.participants_table(facts.table, DESCRIBED))
     write_json(folder / "participants.json", bids.participants_sidecar(DESCRIBED))

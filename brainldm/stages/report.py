@@ -1,6 +1,5 @@
-"""Write the HTML report: one self-contained page from the evaluation, the training logs and the release."""
+"""Write the evaluation as two HTML pages: a private one with real scans for who made the run, and a public one without them."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +9,10 @@ import typer
 
 from brainldm.core.config import read_section
 from brainldm.core.errors import DataError
-from brainldm.core.files import sha256, write_text
-from brainldm.formats import chapters, evaluation, html, resources, scan_sheet, scores, viewer
+from brainldm.core.files import write_text
+from brainldm.core.grid import Grid
+from brainldm.formats import chapters, evaluation, html, membership, resources, scan_sheet, scores, table_audit, viewer
+from brainldm.formats.publishable import publishable
 
 LADDERS = (
     ("ladder", "ventricles_ml", "ventricular volume (mL)"),
@@ -20,6 +21,8 @@ LADDERS = (
     ("beyond", "ventricles_ml", "ventricular volume (mL)"),
     ("beyond", "brain_ml", "brain volume (mL)"),
 )
+TITLE = "Synthetic brain MRI: what this run made"
+PRIVATE, PUBLIC = "private", "public"  # what `html.kind_of` says of the pages
 
 
 def main(
@@ -27,17 +30,62 @@ def main(
     qc: Annotated[list[Path], typer.Option(help="QC table of a batch; repeat for every batch")],
     evaluate: Annotated[Path, typer.Option(help="report.json; its tables and images lie beside it")],
     log: Annotated[list[Path], typer.Option(help="log of a training; repeat for every one")],
-    release: Annotated[Path, typer.Option(help="checksums of the release")],
-    out: Annotated[Path, typer.Option(help="page to write; its headline figures go beside it as plain text")],
+    out: Annotated[Path, typer.Option(help="private page to write; its headline figures go beside it as plain text")],
+    public: Annotated[Path | None, typer.Option(help="public page to write: no real scans, no ids, no value of one person")] = None,
 ) -> None:
     """Every number comes from the files; nothing is computed anew."""
     given = read_section(section, "report")
-    grid, found = given.grid, evaluation.read(evaluate)
-    lede = f"{found.report['n_synthetic']:,} synthetic T1-weighted volumes of {found.report['resolution']}, after Pinaya et al. 2022."
+    found, scans = evaluation.read(evaluate), scan_sheet.read_batches(qc)
+    logs = {path.parent.name: read_log(path) for path in log}
+    written = f"report:  {out} (private: it holds real scans)\n"
+    if public:
+        write_text(public, public_page(publishable(found), scans, given.grid, given.seed))
+        written += f"public:  {public}\n"
+    write_text(out, private_page(found, scans, logs, out.parent / "benchmarks", given.grid, given.seed))
+    write_text(out.with_suffix(".txt"), f"brainldm: {chapters.headline_text(found.report)}\n{written}")
+
+
+def private_page(
+    found: evaluation.Evaluation, scans: pd.DataFrame, logs: dict[str, dict[str, np.ndarray]], benchmarks: Path, grid: Grid, seed: int
+) -> str:
+    """Return the page for who made the run: everything, behind a banner that says what must not be published."""
     body = [
+        *evaluated(found, grid, seed),
+        scan_sheet.chapter(scans, grid, seed),
+        chapters.story(),
+        chapters.trainings(logs),
+        resources.chapter(benchmarks),
+        chapters.everything(found.report),
+    ]
+    banner = html.banner(PRIVATE, "Private: do not publish this page.", *chapters.private_contents(found, scan_sheet.shown(scans, seed)))
+    return html.page(f"Private. {TITLE}", lede(found), body, banner, PRIVATE)
+
+
+def public_page(found: evaluation.Evaluation, scans: pd.DataFrame, grid: Grid, seed: int) -> str:
+    """Return the page that may be published, of the publishable part of an evaluation.
+
+    It tells no times, so that equal volumes have equal pages.
+    """
+    body = [*evaluated(found, grid, seed), scan_sheet.summary(scans), chapters.story(), chapters.everything(found.report)]
+    banner = html.banner(
+        PUBLIC,
+        "This page may be published.",
+        "Every picture is of a synthetic volume. Figures of real scans are of many people together; no scan, id or value of one is here.",
+    )
+    return html.page(TITLE, lede(found), body, banner, PUBLIC)
+
+
+def lede(found: evaluation.Evaluation) -> str:
+    """Return the line below the title."""
+    return f"{found.report['n_synthetic']:,} synthetic T1-weighted volumes of {found.report['resolution']}, after Pinaya et al. 2022."
+
+
+def evaluated(found: evaluation.Evaluation, grid: Grid, seed: int) -> list[str]:
+    """Return the chapters on the evaluation; each shows what of it `found` holds."""
+    return [
         chapters.headline(found.report),
         scores.verdicts(found.report),
-        chapters.contact_sheet(found, grid, given.seed),
+        chapters.contact_sheet(found, grid, seed),
         viewer.chapter(found, grid),
         chapters.obedience(found),
         *(chapters.ladder(found, *which, grid) for which in LADDERS[:3]),
@@ -48,17 +96,10 @@ def main(
         scores.anatomy(found.report),
         scores.coverage(found.report),
         scores.copies(found, grid),
+        membership.chapter(found.report),
+        table_audit.chapter(found.report),
         chapters.failures(found, grid),
-        scan_sheet.chapter(scan_sheet.read_batches(qc), grid, given.seed),
-        chapters.story(),
-        chapters.trainings({path.parent.name: read_log(path) for path in log}),
-        chapters.release(contents(release), torrent(release.parent)),
-        resources.chapter(out.parent / "benchmarks"),
-        chapters.everything(found.report),
     ]
-    write_text(out, html.page("Synthetic brain MRI: what this run made", lede, body))
-    places = f"report:  {out}\nrelease: {release.parent}\n"
-    write_text(out.with_suffix(".txt"), f"brainldm: {chapters.headline_text(found.report)}\n{places}")
 
 
 def read_log(path: Path) -> dict[str, np.ndarray]:
@@ -70,22 +111,3 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
     if table.empty or not {"step", "seconds"} <= set(table.columns):
         raise DataError(f"{path}: expected rows with the columns step and seconds, found {', '.join(table.columns)} in {len(table)} rows")
     return {str(name): table[name].to_numpy(float) for name in table.columns}
-
-
-def contents(checksums: Path) -> list[tuple[str, int, int]]:
-    """(entry, files, bytes) of every file that `checksums` lists; the folders of participants count as one entry."""
-    counts: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    for line in checksums.read_text(encoding="utf-8").splitlines():
-        name = line.split(maxsplit=1)[1].lstrip("*")
-        first, *rest = Path(name).parts
-        entry = first if not rest else "sub-*/" if first.startswith("sub-") else f"{first}/"
-        counts[entry] += 1
-        sizes[entry] += (checksums.parent / name).stat().st_size
-    return [(entry, counts[entry], sizes[entry]) for entry in sorted(counts)]
-
-
-def torrent(folder: Path) -> tuple[str, str] | None:
-    """Name and SHA-256 of the torrent of a release, where there is one."""
-    found = sorted(folder.glob("*.torrent"))
-    return (found[0].name, sha256(found[0])) if found else None

@@ -8,8 +8,9 @@ import torch
 import typer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from brainldm.core import copula
 from brainldm.core.config import TrainDiffusion, read_section
-from brainldm.core.covariates import covariate_array, ranges_of
+from brainldm.core.covariates import covariate_array
 from brainldm.formats.tables import read_tsv
 from brainldm.formats.volumes import COLUMNS
 from brainldm.models import checkpoint, denoising, diffusion
@@ -20,6 +21,7 @@ from brainldm.models.training import HasState, Optimizer, batches, make_fabric, 
 def main(
     section: Annotated[Path, typer.Option(help="section file")],
     covariates: Annotated[Path, typer.Option(help="table of covariates")],
+    covariate_model: Annotated[Path, typer.Option(help="model of the training covariates, whose rounded bounds scale the conditions")],
     latents: Annotated[Path, typer.Option(help="manifest of the cached latents of the same table")],
     out: Annotated[Path, typer.Option(help="checkpoint to write")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
@@ -28,7 +30,7 @@ def main(
     given = read_section(section, "train_diffusion")
     options = given.own(TrainDiffusion)
     table, moments = _training_rows(covariates, latents)
-    ranges = ranges_of(covariate_array(table), str(covariates))
+    ranges = copula.read(covariate_model).ranges()
     fabric = make_fabric(device, given.precision, given.seed)
     network = diffusion.build(options, tuple(moments.mu[0].shape), ranges)
     conditions = torch.from_numpy(ranges.scale(covariate_array(table)))
@@ -59,7 +61,7 @@ def main(
         checkpoint.save(out, average.module.state_dict(), network.spec)
 
     parts: dict[str, HasState] = {"optimizer": optimizer, "average": average}
-    inputs = [section, covariates, latents]
+    inputs = [section, covariates, covariate_model, latents]
     run(fabric, options, step, out.with_name("log.csv"), "diffusion", parts, inputs, save, given.seed)
 
 

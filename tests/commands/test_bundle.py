@@ -67,7 +67,7 @@ def test_export_writes_a_bundle_of_two_checkpoints(imported: Path, tmp_path: Pat
     models = [f"--{name}={imported}/train_{name}/model.safetensors" for name in ("autoencoder", "diffusion")]
     _run("export", *models, "--out", tmp_path / "bundle")
     assert (tmp_path / "bundle/configs/inference.json").exists()
-    with pytest.raises(DataError, match="expected no such folder yet"):
+    with pytest.raises(DataError, match="the folder holds configs/inference"):
         _run("export", *models, "--out", tmp_path / "bundle")
 
 

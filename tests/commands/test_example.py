@@ -7,7 +7,7 @@ import pytest
 
 from brainldm.commands import manifest
 from brainldm.commands.example import main
-from brainldm.core.errors import DataError
+from brainldm.core.errors import OutputError
 from brainldm.core.files import sha256
 from brainldm.formats.manifest import read_manifest
 
@@ -29,5 +29,6 @@ def test_a_dataset_is_taken_by_manifest_and_comes_out_the_same_again(tmp_path, c
 
 
 def test_nothing_is_written_over(tmp_path):
-    with pytest.raises(DataError, match="expected no folder, found one"):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"the folder holds notes\.txt"):
         main(tmp_path)

@@ -68,18 +68,18 @@ def test_an_interrupted_call_goes_on(made: Path, tmp_path: Path) -> None:
 
 def test_errors_say_what_was_expected(made: Path, tmp_path: Path) -> None:
     for where, message in (
-        ("age_yeras > 70", "columns index, participant_id.*age_yeras"),
-        ("age_years +", "expected a condition"),
-        ("age_years + 1", "expected a condition, true or false"),
+        ("age_yeras > 70", r"no column age_yeras\. Did you mean age_years\?\n  age_yeras > 70\n  \^"),
+        ("age_years +", "no part of a condition"),
+        ("age_years", "neither true nor false"),
         ("age_years > 700", "found none"),
     ):
         with pytest.raises(DataError, match=message):
             main(str(made), tmp_path / "part", where, None)
     assert not (tmp_path / "part").exists()
     main(str(made), tmp_path / "part", None, 3)
-    with pytest.raises(DataError, match="2 others: sub-000002"):
+    with pytest.raises(DataError, match=r"the folder holds .* more\. Name another folder, or add --overwrite"):
         main(str(made), tmp_path / "part", None, 1)
-    with pytest.raises(DataError, match=r"nowhere/covariates\.parquet: expected a file of a release"):
+    with pytest.raises(DataError, match="nowhere: no folder is there"):
         main(str(tmp_path / "nowhere"), tmp_path / "new", None, 1)
     with serve(made.parent) as (url, _), pytest.raises(DataError, match="404"):
         main(url, tmp_path / "new", None, 1)
@@ -89,7 +89,7 @@ def test_a_server_that_gives_no_parts_is_refused_where_parts_are_needed(tmp_path
     (tmp_path / "shard.tar").write_bytes(bytes(range(200)))
     with serve(tmp_path, gives_parts=False) as (url, _):
         assert read_part(url, "shard.tar", 0, 200) == bytes(range(200))
-        with pytest.raises(DataError, match=r"shard\.tar: expected a server that gives parts of a file"):
+        with pytest.raises(DataError, match=r"shard\.tar: its server gives no parts of files"):
             read_part(url, "shard.tar", 10, 5)
     with serve(tmp_path) as (url, _):
         assert read_part(url, "shard.tar", 10, 5) == bytes(range(10, 15))

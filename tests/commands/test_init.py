@@ -7,7 +7,7 @@ import pytest
 
 from brainldm.commands.init import main
 from brainldm.core.config import Config
-from brainldm.core.errors import ConfigError
+from brainldm.core.errors import ConfigError, OutputError
 from brainldm.core.project import WORKFLOW, presets
 from brainldm.formats.manifest import COLUMNS
 from brainldm.formats.settings import read_config
@@ -40,7 +40,7 @@ def test_what_lies_in_the_folder_stays_and_no_project_is_written_over(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     main(tmp_path)
     (tmp_path / "config.yaml").write_text("edited")
-    with pytest.raises(ConfigError, match="expected a folder without a project, found Snakefile"):
+    with pytest.raises(OutputError, match="the folder holds Snakefile, config"):
         main(tmp_path)
     assert (tmp_path / "config.yaml").read_text() == "edited"
     assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from brainldm.core.errors import BrainLDMError, ConfigError, DataError
 from brainldm.formats.manifest import Entry, read_manifest
 from brainldm.formats.manifest_draft import split_of
 
+CHOICE = {"exclude": ["ce-*"], "prefer": []}
 UKB = Path(__file__).parents[2] / "data_manifest/ukb.yaml"
 
 
@@ -30,7 +32,7 @@ def _run(*words: object) -> tuple[list[Entry], Any]:
 def _touch(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"scan")
+        (folder / name).write_bytes(f"scan {name}".encode())
 
 
 @pytest.fixture
@@ -57,15 +59,18 @@ def test_bids_takes_the_first_scan_of_each_participant(dataset: Path, caplog: py
     assert [entry.t1w.name for entry in entries] == ["sub-01_T1w.nii.gz", "sub-02_run-1_T1w.nii", "sub-03_ses-a_acq-x_T1w.nii.gz"]
     assert all(entry.t1w.is_file() for entry in entries)
     assert "sub-02/anat/sub-02_run-2_T1w.nii.gz" in record["passed_over"]
-    assert len(record["passed_over"]) == 4
-    assert "passed over" in caplog.text
+    assert len(record["passed_over"]) == 5
+    assert record["passed_over"]["sub-01/anat/sub-02_T1w.nii.gz"] == "its name begins with sub-02, its folder is sub-01"
+    assert record["rows"] == {"found": 3, "written": 3, "left_out": 0}
+    assert record["images"] == {"found": 8, "written": 3, "left_out": 0, "passed_over": 5}
+    assert "smallest 55 (sub-01_T1w.nii.gz), median 60.5 (sub-03_ses-a_acq-x_T1w.nii.gz), largest 70 (sub-02_run-1_T1w.nii)" in caplog.text
 
 
 def test_bids_takes_every_session_on_request_and_one_scan_of_each(dataset: Path) -> None:
     entries, record = _run("bids", dataset, "--out", dataset / "manifest.tsv", "--sessions", "all")
     assert [(entry.name, entry.age_years) for entry in entries[2:]] == [("sub-03_ses-a", 60.5), ("sub-03_ses-b", 62)]
     assert entries[2].split == entries[3].split
-    assert record["options"] == {"sessions": "all", "held_out": 0.1, "seed": 0, "skip_incomplete": False}
+    assert record["options"] == {"sessions": "all", "held_out": 0.1, "seed": 0, "skip_incomplete": False} | CHOICE
     assert sum(split["scans"] for split in record["splits"].values()) == 4
     assert sum(split["participants"] for split in record["splits"].values()) == 3
 
@@ -81,15 +86,20 @@ def test_bids_names_all_that_is_incomplete_at_once_and_leaves_it_out_on_request(
         _run("bids", dataset, "--out", out)
     assert not out.exists()
     faults = str(error.value).splitlines()
-    assert faults[0].endswith("4 fault(s)")
-    assert faults[1].startswith("  participants.tsv line 3 (sub-02): t1w: expected a file, found none at ")
-    assert faults[2] == "  participants.tsv line 6 (sub-04): t1w: expected a path, found nothing"
-    assert faults[3] == "  no line in participants.tsv (sub-07): age_years: expected a number of years, found nothing"
-    assert "--skip-incomplete" in faults[5]
+    assert faults[0].endswith("3 fault(s); nothing is written")
+    columns = [re.split(r"\s{2,}", fault.strip()) for fault in faults[2:5]]
+    assert [column[0] for column in columns] == ["fault"] * 3
+    places = ["participants.tsv line 3 (sub-02)", "participants.tsv line 6 (sub-04)", "no line in participants.tsv (sub-07)"]
+    assert [column[1] for column in columns] == places
+    assert "t1w: expected a file, found none at " in faults[2]
+    assert faults[3].endswith("t1w: there is no folder sub-04")
+    assert faults[4].endswith("age_years, sex: participants.tsv has no line for it. Add one.")
+    assert "--skip-incomplete" in faults[-1]
     entries, record = _run("bids", dataset, "--out", out, "--skip-incomplete")
     assert [entry.name for entry in entries] == ["sub-01", "sub-03_ses-a"]
-    assert list(record["left_out"]) == [fault.strip().partition(": ")[0] for fault in faults[1:4]]
-    assert len(record["left_out"]["no line in participants.tsv (sub-07)"]) == 2
+    assert list(record["left_out"]) == places
+    assert record["rows"] == {"found": 5, "written": 2, "left_out": 3}
+    assert record["images"] == {"found": 9, "written": 2, "left_out": 2, "passed_over": 5}
     assert entries[0].t1w == dataset / "sub-01/anat/sub-01_T1w.nii.gz"
 
 
@@ -100,9 +110,11 @@ def test_bids_without_scans_or_participants_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"column\(s\) sex, found participant_id, age"):
         _run("bids", tmp_path, "--out", tmp_path / "manifest.tsv")
     (tmp_path / "participants.tsv").write_text("participant_id\tage\tsex\nsub-1\t5\tF\nsub-1\t6\tF\n")
-    with pytest.raises(DataError, match="a line per participant, found sub-1, which has one already, on line 3"):
+    _touch(tmp_path, "sub-1/anat/sub-1_T1w.nii.gz")
+    with pytest.raises(DataError, match="sub-1 stands on lines 2 and 3; which is meant cannot be known"):
         _run("bids", tmp_path, "--out", tmp_path / "manifest.tsv")
     (tmp_path / "participants.tsv").write_text("participant_id\tage\tsex\nsub-1\t5\tF\n")
+    (tmp_path / "sub-1/anat/sub-1_T1w.nii.gz").unlink()
     _touch(tmp_path, "sub-1/func/sub-1_bold.nii.gz")
     with pytest.raises(DataError, match="found no such file"):
         _run("bids", tmp_path, "--out", tmp_path / "manifest.tsv")
@@ -139,13 +151,13 @@ def test_all_faults_of_a_table_are_named_by_its_lines(tmp_path: Path) -> None:
     out = tmp_path / "manifest.tsv"
     with pytest.raises(DataError) as error:
         _run("table", source, "--mapping", UKB, "--scans", tmp_path / "t1", "--out", out)
-    assert [" ".join(fault.split()[:3]) for fault in str(error.value).splitlines()[1:-1]] == [
-        "line 3: age_years:",
-        "line 3: sex:",
-        "line 5: participant_id:",
-        "line 5: t1w:",
-        "line 9: t1w:",
-        "line 9: ventricles_ml:",
+    assert [" ".join(fault.split()[1:4]) for fault in str(error.value).splitlines()[2:-1]] == [
+        "line 3 age_years:",
+        "line 3 sex:",
+        "line 5 participant_id:",
+        "line 5 t1w:",
+        "line 9 t1w:",
+        "line 9 ventricles_ml:",
     ]
     with pytest.raises(DataError, match="1000002 stands on line 4 already"):
         _run("table", source, "--mapping", UKB, "--scans", tmp_path / "t1", "--out", out, "--skip-incomplete")
@@ -172,7 +184,7 @@ def test_a_table_of_any_separator_with_visits_blank_lines_and_odd_names(tmp_path
     assert [entry.sex for entry in entries] == ["F", "F", "M"]
     assert entries[0].split == entries[1].split
     assert entries[1].t1w == tmp_path / "b.mgz"
-    with pytest.raises(DataError, match=r"line 4: t1w: expected a file"):
+    with pytest.raises(DataError, match=r"line 4  t1w: expected a file"):
         _table(tmp_path, text.replace("b.mgz", "none.mgz"), MAPPING)
 
 

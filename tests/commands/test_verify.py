@@ -1,6 +1,7 @@
 """brainldm verify: rows of real shards and of a release made from them come back, and what is not what it should be is named."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import typer
 from networks import make_shard, write_networks, write_results
 from scans import TINY, write_section
 
-from brainldm.commands import verify
-from brainldm.core.config import Given
+from brainldm.commands import verify, view
 from brainldm.core.errors import DataError
 from brainldm.core.files import write_json
+from brainldm.core.gate import audits
 from brainldm.core.rows import participant_id, shard_rows
 from brainldm.formats.dataset import open_dataset
 from brainldm.formats.nifti import encode_volume, quantise, read_volume, write_bytes
@@ -43,7 +44,7 @@ def results(tmp_path_factory) -> Path:
     for shard in SHARDS:
         inputs = (folder / f"{stage}/{shard}.{end}" for stage, end in STAGES)
         pack.main(sections["pack"], *inputs, folder / f"pack/{shard}.json")
-    write_json(folder / "report.json", {"audit": "no copies found"})
+    write_json(folder / "report.json", audits("files"))
     (folder / "protocol.yaml").write_text("protocol: 1\n")
     training = {"participant_id": ["someone"], "sex": ["F"], "age_years": [50.1], "ventricles_ml": [20.2], "brain_ml": [1400.3]}
     write_tsv(folder / "covariates.tsv", pd.DataFrame(training))
@@ -83,7 +84,7 @@ def test_rows_of_results_and_of_a_release_come_back_bit_for_bit(results: Path, c
 
 def test_a_row_that_was_drawn_again_is_made_by_the_attempt_of_the_table(results: Path) -> None:
     data = open_dataset(results / "release")
-    given = Given.model_validate(data.provenance["section"])
+    given = data.made_by.section
     networks = rows.load(*(results / f"train_{name}/model.safetensors" for name in MODELS), make_fabric("cpu", "32-true", 0), TINY.generate)
     for attempt, verdict in ((0, "ok"), (1, "error")):  # these rows are first draws
         found = list(verify.made_again(data, data.table.head(2).assign(attempt=attempt), given, networks, tolerance=0.0))
@@ -120,7 +121,7 @@ def test_a_changed_a_damaged_and_a_swapped_file_are_named(results: Path, spoiled
     files[8].unlink()
     status, printed = run(spoiled, results, capsys)
     assert (status, printed.count("the same bits")) == (1, 5)
-    for number, cause in ((3, "the file was changed"), (5, "found a damaged one"), (6, "the file was changed"), (9, "found none")):
+    for number, cause in ((3, "the file was changed"), (5, "found a damaged one"), (6, "the file was changed"), (9, "No such file")):
         error = printed.split(f"error: row {number - 1}, ")[1]
         assert f"sub-{number:06d}_T1w.nii.gz" in error[: error.index("remedy")]
         assert cause in error[: error.index("remedy")]
@@ -149,6 +150,26 @@ def test_on_another_machine_a_tolerance_is_allowed_and_no_more(results: Path, sp
     assert status == 1
     assert "error: row 4, " in printed
     assert "up to 0.001 is allowed" in printed
+
+
+def test_a_shard_that_a_larger_run_of_other_weights_left_is_left_out(results: Path, tmp_path: Path, capsys) -> None:
+    left = write_results(tmp_path / "left", [range(7, 11)])
+    write_networks(left, seed=1)
+    make_shard(left, "000007-000010")
+    for stage, end in (("request", "parquet"), ("generate", "json"), ("generate", "tar")):
+        path = left / f"{stage}/000007-000010.{end}"
+        copied = results / f"{stage}/{path.name}"
+        copied.write_bytes(path.read_bytes())
+        os.utime(copied, ns=(0, 0))
+    status, text = run(results, results, capsys)
+    assert status == 0, text
+    view.main("8", out=tmp_path / "row8.png", results=results)
+    view.main("9", out=tmp_path / "row9.png", results=results)
+    for stage in ("request", "generate"):
+        for path in results.glob(f"{stage}/000007-000010.*"):
+            path.unlink()
+    view.main("8", out=tmp_path / "again.png", results=results)
+    assert (tmp_path / "row8.png").read_bytes() == (tmp_path / "again.png").read_bytes()
 
 
 def test_other_weights_are_refused_by_name(results: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def volume() -> np.ndarray:
 
 
 def drawn(folder: Path, *words: object, **options: object) -> np.ndarray:
-    main(*map(str, words), out=folder / "a.png", **options)
+    main(*map(str, words), out=folder / "a.png", overwrite=True, **options)
     return imread(folder / "a.png")[..., :3]
 
 

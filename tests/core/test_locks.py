@@ -17,7 +17,7 @@ from pathlib import Path
 from brainldm.core.locks import first_free
 with first_free(Path(sys.argv[1]), sys.argv[2:], poll_s=0.02) as place:
     os.write(1, f"{os.getpid()} {place}\\n".encode())
-    time.sleep(60)
+    time.sleep(600)
 """
 GPUS = ["gpu-a", "gpu-b", "gpu-c"]
 

@@ -17,25 +17,32 @@ from brainldm.core.files import read_json, write_json
 BEGIN, END = "<!-- faults: written by make test-faults -->", "<!-- /faults -->"
 TABLE_VARIABLE = "BRAINLDM_FAULTS_TABLE"  # the page whose table is to be written
 KEPT_VARIABLE = "BRAINLDM_FAULTS_REFERENCE"  # a folder in which the undisturbed run is kept for the next time
+STARTED_IN = Path.cwd()  # tests run in folders of their own
+
+
+def named_by(variable: str) -> Path | None:
+    """Return the absolute path that an environment variable names, or None where it is not set."""
+    name = os.environ.get(variable)
+    return STARTED_IN / name if name else None
 
 
 @pytest.fixture(scope="session")
 def ledger() -> Iterator[Ledger]:
-    kept = os.environ.get(KEPT_VARIABLE)
-    found = Ledger(Path(kept) / "faults.json" if kept else None)
+    kept = named_by(KEPT_VARIABLE)
+    found = Ledger(kept / "faults.json" if kept else None)
     yield found
-    if place := os.environ.get(TABLE_VARIABLE):
+    if page := named_by(TABLE_VARIABLE):
         kinds, failed = {kind for kind, *_ in found.entries}, sum("not met" in outcome for *_, outcome in found.entries)
         head = f"{len(found.entries)} faults of {len(kinds)} kinds, {time.strftime('%Y-%m-%d')}; not met: {failed}."
-        before, _, rest = Path(place).read_text(encoding="utf-8").partition(BEGIN)
+        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
         text = f"{before}{BEGIN}\n{head}\n\n{found.table()}\n{END}{rest.partition(END)[2]}"
-        Path(place).write_text(text, encoding="utf-8")
+        page.write_text(text, encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     """The tiny pipeline through Snakemake, undisturbed; then every job by itself, which must write the same bytes."""
-    folder = Path(os.environ.get(KEPT_VARIABLE) or tmp_path_factory.mktemp("reference"))
+    folder = named_by(KEPT_VARIABLE) or tmp_path_factory.mktemp("reference")
     folder.mkdir(exist_ok=True)
     values = yaml.safe_load((ROOT / "tests/tiny/config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump(values))

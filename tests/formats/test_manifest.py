@@ -41,9 +41,9 @@ def test_a_participant_is_in_one_split_and_no_two_scans_share_a_name(tmp_path: P
     assert str(error.value).splitlines()[1:] == [
         "  line 3: split: expected train, that of the participant on line 2, found test",
         "  line 4: participant_id: sub-1 ses-1 stands on line 2 already",
-        "  line 5: brain_ml: expected mL between 0 and 5000, or nothing, found '1144240.0'; if these are mm3, divide by 1000",
+        "  line 5: brain_ml: expected mL between 0 and 5000, or nothing, found '1144240'; if these are mm3, divide by 1000",
         "  line 5: session: expected a name such as ses-2, or nothing, found '2'",
-        "  line 5: ventricles_ml: expected mL between 0 and 5000, or nothing, found '-1.0'",
+        "  line 5: ventricles_ml: expected mL between 0 and 5000, or nothing, found '-1'",
     ]
 
 

@@ -30,6 +30,10 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         keep("squares", 10, killed)
     assert keep("squares", 10, killed)["square"].tolist() == [place**2 for place in range(10)]
     assert made == [0, 4, 8, 8]
+    (tmp_path / "work" / "thesis.npz").write_bytes(b"the only copy")
+    keep.forget()
+    assert [path.name for path in tmp_path.rglob("*")] == ["work", "thesis.npz"]
+    (tmp_path / "work" / "thesis.npz").unlink()
     keep.forget()
     assert not (tmp_path / "work").exists()
 

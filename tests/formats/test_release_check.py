@@ -61,7 +61,7 @@ def test_files_that_are_damaged_missing_or_strange_are_named(spoilt: Path) -> No
     flip(spoilt / "README.md", 20)
     (spoilt / "LICENSE").unlink()
     (spoilt / "thesis.tex").write_text("mine")
-    assert [finding.check for finding in errors(spoilt)] == ["LICENSE", "README.md"]
+    assert [finding.check for finding in errors(spoilt)] == ["files", "LICENSE", "README.md"]
     assert any("thesis.tex" in finding.found for finding in check(spoilt))
     flip(spoilt / "covariates.parquet", 100)
     assert any(finding.check == "covariates.parquet" for finding in errors(spoilt))

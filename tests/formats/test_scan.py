@@ -136,7 +136,7 @@ def test_a_missing_scan_and_a_folder_are_named(tmp_path: Path) -> None:
     for read in (read_scan, fingerprint):
         with pytest.raises(ScanError, match=r"none\.nii.*no file"):
             read(tmp_path / "none.nii")
-        with pytest.raises(ScanError, match="cannot be read"):
+        with pytest.raises(ScanError, match="it is a folder, no scan"):
             read(tmp_path)
 
 

@@ -105,14 +105,15 @@ def manifest(folder: Path, **changes: object) -> Path:
     table = pd.DataFrame({"participant_id": [f"sub-{n}" for n in range(6)], "t1w": [f"{n}.nii" for n in range(6)]})
     table = table.assign(age_years=range(50, 56), sex=["F", "M"] * 3, split=["train"] * 3 + ["test"] * 3).assign(**changes)
     for name in table["t1w"]:
-        (folder / str(name)).write_bytes(b"scan")
+        (folder / str(name)).write_bytes(f"scan {name}".encode())
     write_tsv(folder / "scans.tsv", table)
     return folder / "scans.tsv"
 
 
 def test_a_sound_manifest_passes(tmp_path: Path) -> None:
-    (finding,), entries = scan_check.check_manifest(manifest(tmp_path), CONFIG)
+    (finding, ages), entries = scan_check.check_manifest(manifest(tmp_path), CONFIG)
     assert (finding.verdict, finding.found) == ("ok", "6 scans: 3 train, 3 test")
+    assert ages.found == "ages in years: smallest 50 (sub-0: 0.nii), median 52 (sub-2: 2.nii), largest 55 (sub-5: 5.nii)"
     assert len(entries) == 6
 
 
@@ -126,7 +127,7 @@ def test_a_sound_manifest_passes(tmp_path: Path) -> None:
     ],
 )
 def test_a_manifest_that_would_fail_later_is_an_error_now(tmp_path: Path, changes: dict[str, object], cause: str, remedy: str) -> None:
-    (finding,), _ = scan_check.check_manifest(manifest(tmp_path, **changes), CONFIG)
+    (finding, *_), _ = scan_check.check_manifest(manifest(tmp_path, **changes), CONFIG)
     assert finding.verdict == "error"
     assert cause in finding.cause
     assert remedy in finding.remedy
@@ -137,7 +138,7 @@ def test_missing_files_are_counted_and_missing_volumes_where_they_are_asked_for(
     (tmp_path / "2.nii").unlink()
     asked = CONFIG.model_copy(update={"covariates": CONFIG.covariates.model_copy(update={"volumes": "manifest"})})
     found, _ = scan_check.check_manifest(path, asked)
-    assert [finding.verdict for finding in found] == ["error", "error"]
+    assert [finding.verdict for finding in found] == ["error", "error", "ok"]
     assert f"1 scans are no files: {tmp_path / '2.nii'}" in found[0].cause
     assert "6 scans have no volumes" in found[1].cause
     assert "covariates.volumes: segmented" in found[1].remedy

@@ -1,5 +1,6 @@
 """Shards are one dataset only if the same weights and settings made them, on whatever machines."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from brainldm.core.errors import DataError
 from brainldm.core.grid import Grid
 from brainldm.formats.nifti import encode_volume, voxel_sha256
-from brainldm.formats.shard_set import ShardSet, join, provenance
+from brainldm.formats.shard_set import ShardSet, current, join, provenance
 from brainldm.formats.shards import commit, open_journal, pack, shard_rows
 
 GRID = Grid(shape=(4, 5, 3), spacing_mm=40.0, center_mm=(0, -17, 6))
@@ -46,6 +47,18 @@ def test_shards_of_other_weights_are_not_joined(tmp_path: Path) -> None:
     for read in (join, lambda manifests: ShardSet(manifests, GRID)):
         with pytest.raises(DataError, match=expected):
             read(paths)
+
+
+def test_shards_that_an_earlier_run_left_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A larger run of other weights, then a smaller one, and one more row asked for: its last shard has another name."""
+    older = [shard(tmp_path, name, weights="bb") for name in ("000000-000001", "000002-000003", "000004-000005", "000006-000006")]
+    newer = [shard(tmp_path, name) for name in ("000000-000001", "000002-000002", "000002-000003")]
+    for place, path in enumerate([*older[1:], *newer]):
+        os.utime(path, ns=(place, place))
+    with pytest.raises(DataError, match="expected shards of one dataset"):
+        join(sorted({*older, *newer}))
+    assert current({*older, *newer}) == [newer[0], newer[2]]
+    assert "left out: 000002-000002, 000004-000005, 000006-000006" in caplog.text
 
 
 def test_shards_of_other_settings_are_not_joined(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import held
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -109,12 +110,13 @@ def test_rows_may_be_committed_from_threads(undisturbed: Path, tmp_path: Path) -
 
 
 WORKER = """
-import sys, time
+import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[2]]
+import held
 import test_shards
-test_shards.volume, draw = lambda index: (time.sleep(0.03), draw(index))[1], test_shards.volume
-test_shards.work(Path(sys.argv[2]))
+held.hold_before_rename(Path(sys.argv[3]) / "hold", sys.argv[4])
+test_shards.work(Path(sys.argv[3]))
 """
 
 
@@ -122,11 +124,11 @@ def test_killed_three_times_and_restarted_it_makes_the_same_bytes(undisturbed: P
     folder = tmp_path / "work" / SHARD
     done: set[int] = set()
     for target in (2, 6, 9):
-        worker = subprocess.Popen([sys.executable, "-c", WORKER, str(Path(__file__).parent), str(tmp_path)])
-        limit = time.monotonic() + 60
-        while len(list(folder.glob("[0-9]*.row"))) < target and time.monotonic() < limit:
+        folders = [str(Path(__file__).parent), str(Path(held.__file__).parent), str(tmp_path)]
+        worker = subprocess.Popen([sys.executable, "-c", WORKER, *folders, f"{ROWS[target]:06d}.row"])
+        while len(list(folder.glob("[0-9]*.row"))) < target:
+            assert worker.poll() is None, "the worker ended before it was killed"
             time.sleep(0.005)
-        assert worker.poll() is None, "the worker ended before it was killed"
         worker.kill()
         worker.wait()
         with open_journal(folder, IDENTITY) as journal:

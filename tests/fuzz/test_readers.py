@@ -63,7 +63,8 @@ def volume(folder: Path) -> Case:
 
 def weights(folder: Path) -> Case:
     tensors = {f"layer.{i}.weight": torch.arange(24, dtype=torch.float32).reshape(2, 3, 4) for i in range(4)}
-    checkpoint.save(folder / "model.safetensors", tensors, {"kind": "age", "channels": [4, 8], "ranges": [[0, 1], [2, 3]]})
+    spec = {"kind": "age", "channels": [4, 8], "shape": [8, 8, 8], "space_to_depth": 1, "age_mean": 60.0, "age_sd": 8.0}
+    checkpoint.save(folder / "model.safetensors", tensors, spec)
     return lambda path: checkpoint.load(path, "age"), {"model.safetensors": (folder / "model.safetensors").read_bytes()}
 
 

@@ -112,7 +112,7 @@ def test_the_folder_is_whole_and_needs_no_brainldm(tmp_path: Path) -> None:
     assert "| `age_years` | 20 | 90 |" in readme
     metadata = json.loads((tmp_path / "ours/configs/metadata.json").read_text())
     assert metadata["network_data_format"]["outputs"]["image"]["spatial_shape"] == [16, 24, 16]
-    with pytest.raises(DataError, match="expected no such folder yet"):
+    with pytest.raises(DataError, match="the folder holds configs/inference"):
         bundle_export.write(tmp_path / "ours", *own_networks())
 
 

@@ -34,7 +34,7 @@ PATCH = {"patch_shape": [80, 112, 80]}
 
 def run(*arguments: Any, within: Iterable[Any] = ()) -> Spent:
     """Run a stage in a process of its own, started by the words `within`."""
-    return spent(*within, sys.executable, "-m", "brainldm", *arguments, "--device=cpu", cwd=ROOT)
+    return spent(*within, sys.executable, "-m", "brainldm", *arguments, "--device=cpu")
 
 
 def autoencoder_step(folder: Path, **changes: Any) -> Spent:

@@ -128,5 +128,5 @@ def test_files_that_hold_something_else_are_refused_by_name(tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"weights\.pth: the weights do not fit"):
         SliceLPIPS.load(path, 0.5)
     path.write_bytes(b"not a file of weights")
-    with pytest.raises(DataError, match=r"weights\.pth: expected a file of weights"):
+    with pytest.raises(DataError, match=r"weights\.pth: expected a file of PyTorch weights"):
         medicalnet.load(path)

@@ -8,13 +8,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from held import held_command
 from safetensors.torch import load_file
 
+from brainldm.core import copula
+from brainldm.core.covariates import covariate_array
 from brainldm.core.files import write_json
-from brainldm.formats.tables import write_tsv
+from brainldm.core.requests import CovariateModel
+from brainldm.formats.tables import read_tsv, write_tsv
 from brainldm.models import diffusion, latents
 from brainldm.models.training import REQUEUE
 
@@ -52,15 +57,20 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         latents.write_file(latents.file_of(folder / "latents.json", place), mu[part], sigma, names[part], "test")
     latents.write_manifest(folder / "latents.json", [names[:8], names[8:]])
     table = pd.DataFrame({"participant_id": names, "split": "train", "age_years": ages, "sex": ["F", "M"] * (N // 2), "volume": "none"})
-    write_tsv(folder / "covariates.tsv", table.assign(ventricles_ml=range(20, 20 + N), brain_ml=range(1400, 1400 - N, -1)))
+    write_tsv(folder / "covariates.tsv", table.assign(ventricles_ml=range(20, 20 + N), brain_ml=1400 + 7 * np.arange(N) % 11))
     grid = {"shape": [16, 24, 16], "spacing_mm": 10.0, "center_mm": [0, -17, 7]}
     write_json(folder / "section.json", {"stage": "train_diffusion", "seed": 1, "precision": "32-true", "grid": grid, "section": OPTIONS})
-    files = {"section": "section.json", "covariates": "covariates.tsv", "latents": "latents.json"}
+    model = copula.fit(covariate_array(read_tsv(folder / "covariates.tsv")), CovariateModel(), "covariates.tsv")
+    write_json(folder / "model.json", model.model_dump(mode="json"))
+    files = {"section": "section.json", "covariates": "covariates.tsv", "covariate-model": "model.json", "latents": "latents.json"}
     return ["train_diffusion", *(f"--{name}={folder / file}" for name, file in files.items()), "--device=cpu"]
 
 
-def start(inputs: list[str], out: Path, *launcher: str) -> subprocess.Popen[str]:
+def start(inputs: list[str], out: Path, *launcher: str, hold: Path | None = None) -> subprocess.Popen[str]:
+    """Start the training; where `hold` is given it waits, while that file stands, when it has saved its state once."""
     command = [sys.executable, *launcher, "-m", "brainldm", *inputs, f"--out={out / 'model.safetensors'}"]
+    if hold is not None:
+        command = held_command(command, hold, "state.pt", nth=2)
     settings = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -93,7 +103,7 @@ def losses(folder: Path) -> list[float]:
 
 
 def test_two_processes_do_what_one_does_with_the_whole_batch(inputs: list[str], whole: Path, tmp_path: Path) -> None:
-    finish(start(inputs, tmp_path, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29561"))
+    finish(start(inputs, tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"))
     assert losses(tmp_path) == pytest.approx(losses(whole), rel=1e-4)
     one, two = (load_file(folder / "model.safetensors") for folder in (whole, tmp_path))
     for name, tensor in one.items():
@@ -101,7 +111,7 @@ def test_two_processes_do_what_one_does_with_the_whole_batch(inputs: list[str], 
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(inputs: list[str], tmp_path: Path) -> None:
-    process = start(inputs, tmp_path, "-m", "torch.distributed.run", "--nproc-per-node=3", "--master-port=29562")
+    process = start(inputs, tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3")
     assert "batch_size: expected a multiple of the 3 processes, found 4" in finish(process, status=1)
 
 
@@ -109,11 +119,11 @@ def test_a_batch_that_processes_cannot_share_is_refused(inputs: list[str], tmp_p
 def test_a_training_that_was_ended_goes_on_and_ends_the_same(
     inputs: list[str], whole: Path, tmp_path: Path, how: signal.Signals, status: int
 ) -> None:
-    process = start(inputs, tmp_path)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "state.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+    process = start(inputs, tmp_path, hold=tmp_path / "hold")
+    while not (tmp_path / "state.pt").exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(how)
+    (tmp_path / "hold").unlink()
     finish(process, status)
     assert not (tmp_path / "model.safetensors").exists()
     assert (tmp_path / "state.pt").exists()

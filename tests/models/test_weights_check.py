@@ -21,7 +21,7 @@ def networks(config: Config) -> dict[str, Any]:
     coder = autoencoder.build(config.train_autoencoder, config.grid)
     architecture = config.train_age.model_dump(include={"channels", "space_to_depth"})
     return {
-        "segmenter": segmenter.build(config.train_segmenter, config.grid, (*DEMO, 77)),
+        "segmenter": segmenter.build(config.train_segmenter, config.grid, (*DEMO, 14)),
         "autoencoder": coder,
         "diffusion": diffusion.build(config.train_diffusion, coder.latent_shape(config.grid.shape), memory.NO_RANGES),
         "age": age.AgeModel({"kind": "age", "shape": config.grid.shape, **architecture, "age_mean": 60.0, "age_sd": 9.0}),
@@ -74,7 +74,7 @@ def test_a_file_of_another_kind_or_a_damaged_one_is_an_error(tmp_path: Path) -> 
     assert "found 'latents'" in weights_check.check(latents, NETS).cause
     latents.write_bytes(latents.read_bytes()[:20])
     assert "none that can be read" in weights_check.check(latents, NETS).cause
-    assert "none that can be read" in weights_check.check(tmp_path / "absent.safetensors", NETS).cause
+    assert "no such file" in weights_check.check(tmp_path / "absent.safetensors", NETS).cause
     foreign = weights_check.check(tmp_path / "diffusion_model.pth", NETS)
     assert foreign.verdict == "error"
     assert "brainldm bundle import" in foreign.remedy

@@ -20,6 +20,12 @@ from brainldm.core.config import parse
 
 QUICK = {"ssim_pairs": 8, "bootstrap": 20, "ladder_steps": 2, "planted_copies": 8, "batch_size": 4}
 LEFT = {"report.json", "protocol.yaml", "agreement.tsv", "reference.npz", "images.npz", "shown.json"}
+ATTACKS = {
+    "images": ["image_nearest", "image_density_ratio", "texture_nearest", "texture_density_ratio", "without_release"],
+    "autoencoder": ["latent_nearest", "latent_density_ratio", "reconstruction", "reconstruction_calibrated"],
+    "diffusion": ["denoising_loss", "denoising_loss_calibrated"],
+    "age": ["feature_nearest", "feature_density_ratio"],
+}
 DEMO = parse(yaml.safe_load((ROOT / "config.yaml").read_text()))
 
 
@@ -40,6 +46,12 @@ def test_an_evaluation_leaves_a_report_and_no_work(tmp_path: Path) -> None:
     assert ladders["beyond_brain_ml"]["scaled"] == pytest.approx([-0.5, -0.3, -0.1, 0.5])  # paper, Fig. 4
     assert all(len(one["measured"]) == len(one["requested"]) for one in ladders.values())
     assert {path.name for path in out.parent.iterdir()} == LEFT
+    table = report["tables"]["membership"]
+    assert {target: list(attacks) for target, attacks in table.items()} == ATTACKS
+    assert table["autoencoder"]["reconstruction"]["control_auc"] == 1.0
+    assert table["diffusion"]["denoising_loss"]["control_auc"] > 0.5  # latents of a coder that has learned nothing are much alike
+    assert table["images"]["image_nearest"]["auc_n"] + table["images"]["image_nearest"]["n_others"] == 12
+    assert report["membership_images"] == report["verdicts"]["does not tell who was trained on"]["value"] == "not enough data"
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import make_shard, worker, write_networks, write_requests, write_results
+from networks import hold_file, make_shard, worker, write_networks, write_requests, write_results
 from scans import TINY, write_section
 
 from brainldm.core.errors import ConfigError, DataError
@@ -96,7 +96,8 @@ def test_told_to_end_it_keeps_what_it_has_and_asks_to_be_started_again(one: Path
     write_results(tmp_path, [range(24)])
     process = worker(tmp_path, WHOLE, 3)
     process.terminate()
-    process.join(30)
+    hold_file(tmp_path).unlink()
+    process.join()
     assert process.exitcode == REQUEUE
     work = tmp_path / "generate/work" / WHOLE
     assert 3 <= len(list(work.glob("0*.row"))) == len((work / "journal.jsonl").read_text().splitlines()) - 1

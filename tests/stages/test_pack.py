@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from held import held_command
 from release_files import SHARDS, digests, make_results, make_shard, pack_all, pack_args
 
 from brainldm.core.errors import DataError
@@ -51,7 +52,7 @@ def test_a_shard_that_is_killed_while_packing_is_the_same_when_packed_again(tmp_
     names = ("--section", "--request", "--shard", "--measure", "--out")
     options = [word for pair in zip(names, map(str, pack_args(results, shard)), strict=True) for word in pair]
     command = [sys.executable, "-m", "brainldm", "pack", *options]
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(held_command(command, tmp_path / "hold", f"{shard}.json")) as process:
         while not list((results / "pack").glob(".tmp*")):
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.001)

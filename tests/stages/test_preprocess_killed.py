@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from held import held_command
 
 from brainldm.core.config import Cohort, Preprocess
 from brainldm.core.files import write_json
@@ -59,11 +60,12 @@ def _written(folder: Path) -> dict[str, tuple[int, bytes]]:
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, REQUEUE)])
 def test_finished_scans_survive_a_kill_and_are_not_redone(command: list[str], tmp_path: Path, how: int, status: int) -> None:
     out = tmp_path / "out"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(list(out.glob("sub-*.json"))) < N_SCANS // 2 and time.monotonic() < deadline and process.poll() is None:
+    held = held_command(command, tmp_path / "hold", "sub-*.json", nth=N_SCANS // 2 + 1)
+    process = subprocess.Popen(held, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(list(out.glob("sub-*.json"))) < N_SCANS // 2 and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(how)
+    (tmp_path / "hold").unlink()
     assert process.wait() == status
     assert how == signal.SIGKILL or not list(out.glob(".tmp*"))
     before = _written(out)

@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from brainldm.core.columns import REACH
+from brainldm.core import request_key
 from brainldm.core.config import parse, section_json
 from brainldm.core.covariates import NAMES
 from brainldm.core.errors import ConfigError, DataError
 from brainldm.formats.request_table import read_wanted
+from brainldm.stages import covariate_model
 from brainldm.stages.request import main
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
@@ -35,17 +36,20 @@ def training(n: int = 60) -> pd.DataFrame:
 
 def request(folder: Path, table: pd.DataFrame, shard: str, /, **design: object) -> pd.DataFrame:
     values = {**CONFIG, "request": {**CONFIG["request"], **design}, "generate": {**CONFIG["generate"], "attempts": 1}}
-    (folder / "request.json").write_text(section_json(parse(values), "request"))
-    table.to_csv(folder / "covariates.tsv", sep="\t", index=False, na_rep="n/a")
+    for stage in ("request", "covariate_model"):
+        (folder / f"{stage}.json").write_text(section_json(parse(values), stage))
+    covariates, model = folder / "covariates.tsv", folder / "model.json"
+    table.to_csv(covariates, sep="\t", index=False, na_rep="n/a")
+    covariate_model.main(folder / "covariate_model.json", covariates, model)
     listed = None if "table" not in design else Path(str(design["table"]))
-    main(folder / "request.json", folder / "covariates.tsv", shard, folder / f"{shard}.parquet", listed)
+    main(folder / "request.json", model, "demo", shard, folder / f"{shard}.parquet", covariates, listed)
     return pd.read_parquet(folder / f"{shard}.parquet")
 
 
 PAIRED = {"design": "paired", "values": {"ventricles_ml": [10, 30, 60, 400]}}
 
 
-@pytest.mark.parametrize("design", [{"design": "empirical"}, {"design": "uniform"}, {"design": "stratified"}, PAIRED])
+@pytest.mark.parametrize("design", [{}, {"design": "empirical"}, {"design": "uniform"}, {"design": "stratified"}, PAIRED])
 def test_one_big_shard_equals_many_small_ones(tmp_path: Path, design: dict[str, object]) -> None:
     whole = request(tmp_path, training(), "000000-000029", **design)
     parts = [request(tmp_path, training(), name, **design) for name in ("000000-000006", "000007-000007", "000008-000029")]
@@ -60,19 +64,18 @@ def test_the_table_says_what_each_row_is(tmp_path: Path) -> None:
     assert set(table["sex"]) == {"F", "M"}
     schema = pq.read_schema(tmp_path / "000010-000019.parquet")
     units = {field.name: field.metadata[b"unit"].decode() for field in schema if b"unit" in field.metadata}
-    assert units == {"age_years": "year", "ventricles_ml": "mL", "brain_ml": "mL", "support_distance": REACH}
+    assert units == {"age_years": "year", "ventricles_ml": "mL", "brain_ml": "mL"}
     assert all(field.metadata[b"description"] for field in schema)
     assert [str(schema.field(name).type) for name in ("index", "seed", "age_years", "in_support")] == ["int64", "int64", "float", "bool"]
 
 
-def test_what_nobody_has_is_flagged_with_its_distance_and_not_clamped(tmp_path: Path) -> None:
+def test_what_nobody_has_is_flagged_and_not_clamped(tmp_path: Path) -> None:
     table = request(tmp_path, training(), "000000-000007", **PAIRED)
     assert table["ventricles_ml"].tolist() == [10, 30, 60, 400] * 2
     assert table["noise_index"].tolist() == [0] * 4 + [4] * 4
     assert table["cell"].tolist() == [f"ventricles_ml {volume}" for volume in (10.0, 30.0, 60.0, 400.0)] * 2
-    assert (table["in_support"] == (table["support_distance"] <= 1)).all()
     assert not table["in_support"][[3, 7]].any()
-    assert table["support_distance"][3] > 10
+    assert table["in_support"].any()
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
@@ -100,7 +103,7 @@ def test_every_fault_of_the_users_table_is_listed_by_line(tmp_path: Path) -> Non
         "  line 5: brain_ml: expected mL above 0, 5000 at most, found nothing",
         "  line 5: ventricles_ml: expected mL above 0, 5000 at most, found '39872'",
         "  line 6: age_years: expected years above 0, 125 at most, found '-1'",
-        "  line 6: ventricles_ml: expected mL above 0, 5000 at most, found 'inf'",
+        "  line 6: ventricles_ml: expected mL above 0, 5000 at most, found 'inf'; it is not finite. Write a number, or n/a.",
     ]
     path.write_text("age,sex,ventricles_ml,brain_ml\n")
     with pytest.raises(DataError, match=r"expected the column.s. age_years, found age, sex"):
@@ -138,6 +141,46 @@ def test_growth_and_shard_size_are_no_part_of_the_section() -> None:
     assert section_json(parse(grown), "request") == section_json(parse(CONFIG), "request")
 
 
+def test_a_key_is_made_once_for_its_owner_alone_and_makes_other_rows_than_another(tmp_path: Path) -> None:
+    demo = request(tmp_path, training(), "000000-000009")
+    rows = {}
+    for name in ("mine", "yours"):
+        key = tmp_path / "private" / f"{name}.key"
+        request_key.create(key)
+        text = key.read_text()
+        request_key.create(key)
+        assert key.read_text() == text
+        assert key.stat().st_mode & 0o777 == 0o600
+        main(tmp_path / "request.json", tmp_path / "model.json", str(key), "000000-000009", tmp_path / "rows.parquet")
+        rows[name] = pd.read_parquet(tmp_path / "rows.parquet")
+        assert text.strip() not in (tmp_path / "rows.parquet").read_bytes().decode("latin-1")
+    drawn = [set(table["age_years"]) for table in (demo, *rows.values())]
+    assert not drawn[0] & drawn[1] | drawn[0] & drawn[2] | drawn[1] & drawn[2]
+
+
+def test_a_key_that_is_none_is_refused_and_one_that_others_read_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    request(tmp_path, training(), "000000-000001")
+    for content in (None, "", "abc", "0" * 63, "z" * 64):
+        key = tmp_path / "request.key"
+        key.unlink(missing_ok=True)
+        if content is not None:
+            key.write_text(content)
+        with pytest.raises(DataError, match=r"request\.key.*request\.key"):
+            main(tmp_path / "request.json", tmp_path / "model.json", str(key), "000000-000001", tmp_path / "rows.parquet")
+    key.write_text("0" * 64)
+    key.chmod(0o644)
+    assert request_key.read(key) == bytes(32)
+    assert f"chmod 600 {key}" in caplog.text
+
+
+def test_the_bootstrap_is_an_explicit_choice_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert CONFIG["request"]["design"] == "copula"
+    request(tmp_path, training(), "000000-000001")
+    assert "gives covariates" not in caplog.text
+    request(tmp_path, training(), "000000-000001", design="empirical")
+    assert "gives covariates of training participants away" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [("sex", "X", "expected sex to be F or M, found X"), ("brain_ml", np.nan, "found nan as brain_ml of row 3")],
@@ -152,7 +195,7 @@ def test_a_bad_training_table_is_one_clear_error(tmp_path: Path, column: str, va
 def test_the_command_line_writes_the_same_bytes(tmp_path: Path) -> None:
     request(tmp_path, training(), "000000-000009")
     expected = (tmp_path / "000000-000009.parquet").read_bytes()
-    options = ["--section", tmp_path / "request.json", "--covariates", tmp_path / "covariates.tsv"]
+    options = ["--section", tmp_path / "request.json", "--model", tmp_path / "model.json", "--key", "demo"]
     command = [sys.executable, "-m", "brainldm", "request", *options, "--shard", "000000-000009", "--out", tmp_path / "again.parquet"]
     subprocess.run(command, check=True)
     assert (tmp_path / "again.parquet").read_bytes() == expected

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from brainldm.core.covariates import Ranges, covariate_array, ranges_of
+from brainldm.core import copula
+from brainldm.core.covariates import Ranges, covariate_array
 from brainldm.core.files import write_json
+from brainldm.core.requests import CovariateModel
 from brainldm.formats.tables import write_tsv
 from brainldm.models import denoising, diffusion, latents
 from brainldm.stages import train_diffusion
@@ -39,7 +41,7 @@ class Inputs(NamedTuple):
     mu: torch.Tensor
     sigma: torch.Tensor
     conditions: torch.Tensor
-    ranges: Ranges
+    ranges: Ranges  # rounded bounds: no participant's own value
 
 
 @pytest.fixture
@@ -51,10 +53,12 @@ def inputs(tmp_path: Path) -> Inputs:
     latents.write_file(latents.file_of(tmp_path / "latents.json", 0), mu, sigma, names, "a test")
     latents.write_manifest(tmp_path / "latents.json", [names])
     table = pd.DataFrame({"participant_id": names, "split": ["train", "train", "test"] * (N // 3), "age_years": np.linspace(45, 80, N)})
-    table = table.assign(sex=["F", "M"] * (N // 2), volume="none", ventricles_ml=range(20, 20 + N), brain_ml=range(1400, 1400 - N, -1))
+    table = table.assign(sex=["F", "M"] * (N // 2), volume="none", ventricles_ml=range(20, 20 + N), brain_ml=1400 + 7 * np.arange(N) % 11)
     write_tsv(tmp_path / "covariates.tsv", table)
     trained = table["split"] == "train"
-    ranges = ranges_of(covariate_array(table[trained]), "table")
+    model = copula.fit(covariate_array(table[trained]), CovariateModel(), "table")
+    write_json(tmp_path / "model.json", model.model_dump(mode="json"))
+    ranges = model.ranges()
     conditions = torch.from_numpy(ranges.scale(covariate_array(table[trained])))
     chosen = torch.tensor(trained.tolist())
     return Inputs(tmp_path, mu.float()[chosen], sigma.float()[chosen], conditions, ranges)
@@ -64,7 +68,7 @@ def train(inputs: Inputs, **changes: object) -> diffusion.Diffusion:
     folder = inputs.folder
     section = {"stage": "train_diffusion", "seed": 1, "precision": "32-true", "grid": GRID, "section": OPTIONS | changes}
     write_json(folder / "section.json", section)
-    files = (folder / name for name in ("section.json", "covariates.tsv", "latents.json", "model.safetensors"))
+    files = (folder / name for name in ("section.json", "covariates.tsv", "model.json", "latents.json", "model.safetensors"))
     train_diffusion.main(*files, device="cpu")
     return diffusion.load(folder / "model.safetensors")
 

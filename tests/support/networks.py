@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from held import hold_before_rename
 from scans import TINY, write_section
 
 from brainldm.core.config import Config
@@ -38,7 +39,7 @@ def requested(rows: range) -> pd.DataFrame:
     drawn = np.array([np.random.default_rng(index).uniform((44, 10, 1000), (82, 110, 1500)) for index in rows], np.float32)
     frame = pd.DataFrame(drawn, columns=["age_years", "ventricles_ml", "brain_ml"])
     identity = {"index": rows, "participant_id": [participant_id(index) for index in rows], "noise_index": rows}
-    frame = frame.assign(**identity, seed=7, sex=["FM"[index % 2] for index in rows], in_support=True, support_distance=0.5)
+    frame = frame.assign(**identity, seed=7, sex=["FM"[index % 2] for index in rows], in_support=True)
     return frame.assign(design="uniform", cell="")
 
 
@@ -68,14 +69,24 @@ def make_shard(results: Path, shard: str) -> Path:
     return out
 
 
+def hold_file(results: Path) -> Path:
+    """Return the file that keeps a worker from finishing the last row; it lies beside the results."""
+    return results.with_name(f"{results.name}.hold")
+
+
+def make_shard_held(results: Path, shard: str) -> None:
+    """Make the shard, but wait before its last row is finished while the hold stands."""
+    hold_before_rename(hold_file(results), f"{shard.partition('-')[2]}.row")
+    make_shard(results, shard)
+
+
 def worker(results: Path, shard: str, until_rows: int) -> multiprocessing.Process:
-    """A process that makes the shard, once it has finished that many rows."""
+    """A process that makes the shard, once it has finished that many rows; it waits before the last row while `hold_file` stands."""
     context = multiprocessing.get_context("forkserver")  # imports torch once, and has run no thread of it when it forks
     context.set_forkserver_preload(["networks"])
-    process = context.Process(target=make_shard, args=(results, shard))
+    process = context.Process(target=make_shard_held, args=(results, shard))
     process.start()
-    limit = time.monotonic() + 120
-    while len(list((results / "generate/work" / shard).glob("0*.row"))) < until_rows and time.monotonic() < limit:
+    while len(list((results / "generate/work" / shard).glob("0*.row"))) < until_rows:
         assert process.is_alive(), "the worker ended before it was told to"
         time.sleep(0.002)
     return process

@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from brainldm import attacks
 from brainldm.core import paper
 from brainldm.core.config import parse, section_json
+from brainldm.core.covariates import covariate_array
 from brainldm.core.rows import participant_id
 from brainldm.formats import evaluation, scan_sheet
-from brainldm.formats.checksums import write_checksums
 from brainldm.formats.nifti import encode_volume, quantise, write_bytes
 from brainldm.formats.tables import write_tsv
-from brainldm.metrics import anatomy, audit, conditioning, fidelity, summary, verdicts
+from brainldm.metrics import anatomy, audit, conditioning, fidelity, membership, summary, verdicts
+from brainldm.metrics.table_audit import Table, audit_table
 
 CONFIG = parse(yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text()))
 N, SEED = 40, 3
@@ -41,6 +43,7 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
             "attempt": np.arange(N) % 4 // 3,
             "rejected": ["", "", "", "unsure age"] * (N // 4) + [""] * (N % 4),
             "in_support": np.arange(N) % 5 > 0,
+            "cell": "",
         }
     )
     ages = {"true": age[:20], "predicted": age[:20] + generator.normal(0, 5, 20)}
@@ -66,7 +69,17 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
         "paper": paper.block(),
     }
     regions = {name: generator.normal(300, 20, N) for name in ("left thalamus", "csf")}
-    report["tables"] = {**conditioning.tables(table, table), "anatomy": anatomy.regions(regions, regions, table, table)}
+    other_people = covariate_array(table) + generator.normal(0, [0, 5, 5, 30], (N, 4))
+    found = audit_table(Table.of(table), covariate_array(table) + 0.01, other_people)
+    figures, attacked = membership_attacks(generator)
+    report |= {"table_audit": found.verdict, **figures}
+    report["tables"] = {
+        "table_attacks": found.attacks,
+        "table_rates": found.rates,
+        "membership": attacked,
+        **conditioning.tables(table, table),
+        "anatomy": anatomy.regions(regions, regions, table, table),
+    }
     report["verdicts"] = verdicts.verdicts(report)
     shown = {name: [f"{name}-{place}" for place in range(len(volumes[name]))] for name in volumes}
     steps = {name: np.linspace(15, 110, 5) for name in LADDERS}
@@ -88,6 +101,25 @@ def planted(volumes: dict[str, np.ndarray]) -> evaluation.Evaluation:
     )
 
 
+def membership_attacks(generator: np.random.Generator, leak: float = 0.0) -> tuple[summary.Entries, summary.Entries]:
+    """Figures and table of attacks whose scores of 200 training scans lie `leak` standard deviations above those of 150 others."""
+    unusual = [np.arange(n) % 10 == 0 for n in (200, 150)]
+
+    def attack(name: str) -> membership.Attack:
+        shift = 0.0 if name == "without_release" else leak
+        scores = generator.standard_normal(200) + shift, generator.standard_normal(150)
+        return membership.Attack(membership.membership(*scores, *unusual), 1.0)
+
+    return attacks.entries(
+        {
+            "images": {name: attack(name) for name in ("image_nearest", "texture_density_ratio", "without_release")},
+            "autoencoder": {name: attack(name) for name in ("latent_nearest", "reconstruction")},
+            "diffusion": {"denoising_loss": attack("denoising_loss")},
+            "age": {"feature_nearest": attack("feature_nearest")},
+        }
+    )
+
+
 def write_inputs(folder: Path, found: evaluation.Evaluation) -> dict[str, object]:
     """The files that the stage reads, and its arguments."""
     section = folder / "report.section.json"
@@ -100,20 +132,13 @@ def write_inputs(folder: Path, found: evaluation.Evaluation) -> dict[str, object
         logs[-1].parent.mkdir()
         late = pd.Series(np.where(steps > 200, 0.5, np.nan))
         pd.DataFrame({"step": steps, "seconds": steps / 7, "l1": 9 / steps, "adversarial": late}).to_csv(logs[-1], index=False)
-    release = folder / "release"
-    files = [release / "dataset_description.json", release / "sub-000001/anat/sub-000001_T1w.nii.gz"]
-    for path in files:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x" * 1500)
-    write_checksums(release / "checksums.sha256", files)
-    (release / "planted.torrent").write_bytes(b"d1:ae")
     return {
         "section": section,
         "qc": [write_qc(folder / "preprocess/000")],
         "evaluate": folder / "evaluate" / "report.json",
         "log": logs,
-        "release": release / "checksums.sha256",
         "out": folder / "report.html",
+        "public": folder / "report-public.html",
     }
 
 

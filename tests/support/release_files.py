@@ -9,7 +9,11 @@ import pandas as pd
 import yaml
 
 from brainldm.core.config import parse, section_json
+from brainldm.core.copula import Copula, Marginal
+from brainldm.core.covariates import NAMES
+from brainldm.core.gate import audits
 from brainldm.core.rows import participant_id, shard_rows
+from brainldm.formats import html
 from brainldm.formats.nifti import encode_volume, quantise, voxel_sha256
 from brainldm.formats.shards import commit, open_journal, pack
 from brainldm.stages import pack as pack_stage
@@ -28,12 +32,19 @@ CELL = {
     **{"rejection_rate": 0.25, "rejection_rate_ci": [0.1, 0.45], "rejection_rate_n": 12, "kept_failed": 1},
     **{"ventricles_bias_ml": 0.52, "ventricles_mae_ml": 1.24},
 }
+MODEL = Copula(
+    low={"age_years": 44, "ventricles_ml": 10, "brain_ml": 1200},
+    high={"age_years": 82, "ventricles_ml": 100, "brain_ml": 1800},
+    female_share=0.5,
+    marginals=dict.fromkeys("FM", dict.fromkeys(NAMES[1:], Marginal(mean=0.5, spread=0.2))),
+    correlation=((1, 0.5, -0.5), (0.5, 1, -0.5), (-0.5, -0.5, 1)),
+)
 REPORT = {
     "n_synthetic": 10,
-    "audit": "no copies found",
+    **audits("latents"),
     "ventricles_r": 0.98123,
     "ventricles_r_ci": [0.97, 0.99],
-    "window": "7, two scales",
+    "fid_features": "7, two scales",
     "nearest_train_ratio": 0.9,
     "tables": {"coverage": [{**CELL, "n": 10}, {**CELL, "n": 0}]},
 }
@@ -53,7 +64,7 @@ def make_shard(results: Path, shard: str, passes=lambda index: index != 3) -> No
     frame = pd.DataFrame(drawn, columns=["age_years", "ventricles_ml", "brain_ml"])
     identity = {"index": rows, "participant_id": [participant_id(index) for index in rows]}
     requested = frame.assign(**identity, seed=1, sex=["FM"[index % 2] for index in rows], in_support=True, design="uniform")
-    requested = requested.assign(noise_index=rows, support_distance=0.5, cell="")
+    requested = requested.assign(noise_index=rows, cell="")
     measured = pd.DataFrame({**identity, "ventricles_ml": frame["ventricles_ml"] + 1.0, "brain_ml": frame["brain_ml"], "icv_ml": 1600.0})
     passed = [passes(index) for index in rows]
     measured = measured.assign(
@@ -78,6 +89,10 @@ def make_results(results: Path, shards=SHARDS, **release) -> Path:
         (results / f"{stage}.json").write_text(section_json(config, stage))
     (results / "report.json").write_text(json.dumps(REPORT))
     (results / "protocol.yaml").write_text("protocol: 1\n")
+    (results / "report-public.html").write_text(
+        html.page("A report", "Ten volumes.", [html.section("Sound?", "<p>yes</p>")], kind="public")
+    )
+    (results / "model.json").write_text(MODEL.model_dump_json())
     training = pd.DataFrame({"participant_id": ["ukb-1000012", "ukb-1000027"], "sex": ["F", "M"], "age_years": [61.3, 55.2]})
     training.assign(ventricles_ml=[30.2361, 22.5], brain_ml=[1598.7513, 1490.1]).to_csv(results / "covariates.tsv", sep="\t", index=False)
     return results
@@ -101,7 +116,9 @@ def release(results: Path, shards=SHARDS, sample: bool = False) -> Path:
     packs = [results / "pack" / f"{shard}.json" for shard in shards]
     beside = results / "release-sample" / "checksums.sha256" if sample else None
     out = results / "release" / "checksums.sha256"
-    release_stage.main(results / "release.json", packs, results / "report.json", results / "covariates.tsv", out, sample=beside)
+    tables = results / "covariates.tsv", results / "model.json"
+    inputs = (results / "release.json", packs, results / "report.json", *tables, out)
+    release_stage.main(*inputs, sample=beside, page=results / "report-public.html")
     return results / "release"
 
 
@@ -110,6 +127,14 @@ def make_release(results: Path, **own) -> Path:
     make_results(results, **own)
     pack_all(results)
     return release(results)
+
+
+def relist(folder: Path) -> None:
+    """Write the checksums anew: what was changed since is vouched for, as a hostile release would."""
+    names = [line[66:] for line in (folder / "checksums.sha256").read_text().splitlines()]
+    kept = [name for name in names if (folder / name).is_file()]
+    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in kept]
+    (folder / "checksums.sha256").write_text("".join(lines))
 
 
 def digests(folder: Path) -> dict[str, str]:

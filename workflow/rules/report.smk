@@ -1,4 +1,4 @@
-"""The scans' quality control, the evaluation, the training curves and the release in; one HTML page out."""
+"""The scans' quality control, the evaluation and the training curves in; a private HTML page and a public one out."""
 
 
 rule report:
@@ -13,9 +13,9 @@ rule report:
             "results/train_{network}/log.csv",
             network=["segmenter", "autoencoder", "diffusion", "age"],
         ),
-        checksums="results/release/checksums.sha256",
     output:
         page="results/report.html",
+        public="results/report-public.html",
         text="results/report.txt",
     log:
         "logs/report/report.log",
@@ -33,5 +33,5 @@ rule report:
         " --section {input.section:q}"
         " --evaluate {input.evaluation:q}"
         " {params.tables}"
-        " --release {input.checksums:q}"
+        " --public {output.public:q}"
         " --out {output.page:q} 2>&1 | tee {log:q}"

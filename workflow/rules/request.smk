@@ -1,10 +1,29 @@
-"""The training covariates (and the user's own table, where the design asks for one) in; the covariates of one shard of volumes out."""
+"""The model of the training covariates and the secret key (for some designs a table too) in; the covariates of one shard of volumes out."""
+
+if REQUEST_KEY != DEMO:
+
+    rule request_key:
+        output:
+            key=update(REQUEST_KEY),  # kept: another key would make other requests
+        log:
+            "logs/request_key/request_key.log",
+        localrule: True
+        conda:
+            "../../envs/brainldm.yaml"
+        shell:
+            "OMP_NUM_THREADS=1 brainldm request_key --out {output.key:q} 2>&1 | tee {log:q}"
 
 
 rule request:
     input:
         section="results/configure/request.json",
-        covariates="results/covariates/covariates.tsv",
+        model="results/covariate_model/model.json",
+        key=[] if REQUEST_KEY == DEMO else [REQUEST_KEY],
+        covariates=(
+            ["results/covariates/covariates.tsv"]
+            if CONFIG.request.design == "empirical"
+            else []
+        ),
         table=CONFIG.request.table or [],
     output:
         rows="results/request/{shard}.parquet",
@@ -16,11 +35,15 @@ rule request:
         "../../envs/brainldm.yaml"
     threads: 1
     params:
+        key=REQUEST_KEY,
+        covariates=lambda wildcards, input: repeated("--covariates", input.covariates),
         table=repeated("--table", filter(None, [CONFIG.request.table])),
     shell:
         "OMP_NUM_THREADS={threads} brainldm request"
         " --section {input.section:q}"
-        " --covariates {input.covariates:q}"
+        " --model {input.model:q}"
+        " --key {params.key:q}"
+        " {params.covariates}"
         " {params.table}"
         " --shard {wildcards.shard:q}"
         " --out {output.rows:q} 2>&1 | tee {log:q}"

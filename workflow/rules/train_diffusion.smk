@@ -5,6 +5,7 @@ rule train_diffusion:
     input:
         section="results/configure/train_diffusion.json",
         covariates="results/covariates/covariates.tsv",
+        covariate_model="results/covariate_model/model.json",
         latents="results/encode/latents.json",
     output:
         model="results/train_diffusion/model.safetensors",
@@ -23,6 +24,7 @@ rule train_diffusion:
         "OMP_NUM_THREADS={threads} {resources.launch} brainldm train_diffusion"
         " --section {input.section:q}"
         " --covariates {input.covariates:q}"
+        " --covariate-model {input.covariate_model:q}"
         " --latents {input.latents:q}"
         " --device {resources.device:q}"
         " --out {output.model:q} 2>&1 | tee {log:q}"
