@@ -87,7 +87,7 @@ def _headers(good: pd.DataFrame) -> list[str]:
     if len(noted):
         rows = [(html.escape(row.participant_id), html.escape(row.header_notes)) for row in noted.head(NOTED).itertuples()]
         more = f", the first {NOTED} of them" if len(noted) > NOTED else ""
-        title = f"{len(noted):,} scans whose header called for a decision{more}"
+        title = f"Scans whose header called for a decision: {len(noted):,}{more}"
         parts.append(html.folded(title, html.table(("scan", "what was decided"), rows)))
     return parts
 
