@@ -185,6 +185,8 @@ def test_rows_do_not_vanish_between_quotation_marks_of_a_csv(tmp_path: Path) -> 
     text = 'id,file,age,sex,note\n1,a.nii.gz,65,F,"fell asleep\n2,b.nii.gz,71,M,fine\n3,c.nii.gz,50,M,moved"\n4,d.nii.gz,51,F,x\n'
     with pytest.raises(DataError, match="line 2: a quotation mark opens there and closes on line 4, and whole rows lie between"):
         table(tmp_path, text, name="t.csv")
+    with pytest.raises(DataError, match="line 2: a quotation mark opens there and closes on line 5"):
+        table(tmp_path, text.replace('\n3,c.nii.gz,50,M,moved"', '\n\nmoved"'), name="t.csv")
     with pytest.raises(DataError, match="line 2: a quotation mark there does not enclose a cell"):
         table(tmp_path, text.replace('moved"', "moved"), name="t.csv")
     text = 'id,file,age,sex,note\n1,a.nii.gz,65,F,"two, lines\nof a ""note"""\n2,b.nii.gz,71,M,\n'
