@@ -156,8 +156,9 @@ def _check_swallowed(path: Path, first: int, last: int, cells: list[str], separa
     """DataError if a cell of several lines holds about as many separators as whole rows do: a quotation mark was left open before."""
     several = [re.split(r"\r\n|\r|\n", cell) for cell in cells if re.search(r"[\r\n]", cell)]
     separators = sum(line.count(separator) for lines in several for line in lines)
-    begun = sum(1 for lines in several for line in lines[1:] if line.strip())
-    if begun and separators >= begun * max(width - 2, 1):  # rows may be too short themselves
+    begun = [line.count(separator) for lines in several for line in lines[1:] if line.strip()]
+    least = max(width - 2, 1)  # of a row, which may be too short itself
+    if begun and (separators >= least * len(begun) or max(begun) >= least):
         raise DataError(
             f"{path}, line {first}: a quotation mark opens there and closes on line {last}, and whole rows lie between. "
             "Close or remove it; rows must not vanish in a cell."

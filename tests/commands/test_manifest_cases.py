@@ -185,6 +185,8 @@ def test_rows_do_not_vanish_between_quotation_marks_of_a_csv(tmp_path: Path) -> 
     text = 'id,file,age,sex,note\n1,a.nii.gz,65,F,"fell asleep\n2,b.nii.gz,71,M,fine\n3,c.nii.gz,50,M,moved"\n4,d.nii.gz,51,F,x\n'
     with pytest.raises(DataError, match="line 2: a quotation mark opens there and closes on line 4, and whole rows lie between"):
         table(tmp_path, text, name="t.csv")
+    with pytest.raises(DataError, match="line 2: a quotation mark opens there and closes on line 5"):
+        table(tmp_path, text.replace('\n3,c.nii.gz,50,M,moved"', '\n\nmoved"'), name="t.csv")
     with pytest.raises(DataError, match="line 2: a quotation mark there does not enclose a cell"):
         table(tmp_path, text.replace('moved"', "moved"), name="t.csv")
     text = 'id,file,age,sex,note\n1,a.nii.gz,65,F,"two, lines\nof a ""note"""\n2,b.nii.gz,71,M,\n'
@@ -270,34 +272,3 @@ def test_two_spellings_of_one_name_are_a_fault(tmp_path: Path) -> None:
     assert "line 3  participant_id: 'A01' becomes sub-A01, as 'A-01' on line 2 does" in str(error.value)
     assert "line 4  participant_id: '1.00E+06' is a number that a spreadsheet shortened" in str(error.value)
     assert "line 5  participant_id: '\u00fc1' has characters that no BIDS label has" in str(error.value)
-
-
-ENCODED = "id,file,age,sex,note\n1,a.nii.gz,65,F,na\u00efve\n"
-
-
-@pytest.mark.parametrize(("encoding", "end"), [("utf-8", "\r\n"), ("utf-8-sig", "\r"), ("utf-16", "\n"), ("utf-8", "\n")])
-def test_encodings_and_line_ends(tmp_path: Path, encoding: str, end: str) -> None:
-    touch(tmp_path, "a.nii.gz")
-    (tmp_path / "t.csv").write_bytes(ENCODED.replace("\n", end).encode(encoding))
-    write(tmp_path, m__yaml=MAPPING)
-    entries, _, _ = manifest("table", tmp_path / "t.csv", "--mapping", tmp_path / "m.yaml", "--out", tmp_path / "out.tsv")
-    assert entries["sub-1"].age_years == 65
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (ENCODED.encode("latin-1"), "line 2: byte 0xef of another encoding than UTF-8. Save the table as UTF-8"),
-        (ENCODED.encode("utf-16-le"), "a NUL byte"),
-        (ENCODED.replace("65", "6\0005").encode(), "line 2: a NUL byte"),
-        (b"PK\x03\x04...", "is a spreadsheet or an archive, no table in text. Save it as CSV"),
-        (b"\x1f\x8b...", "is a compressed file"),
-        (b"a,b;c\n", "which of them separate columns cannot be known"),
-    ],
-)
-def test_what_is_no_text_is_refused_with_the_remedy(tmp_path: Path, content: bytes, said: str) -> None:
-    (tmp_path / "t.csv").write_bytes(content)
-    write(tmp_path, m__yaml=MAPPING)
-    with pytest.raises(DataError) as error:
-        manifest("table", tmp_path / "t.csv", "--mapping", tmp_path / "m.yaml", "--out", tmp_path / "out.tsv")
-    assert said in str(error.value)
