@@ -1,6 +1,7 @@
 """`brainldm score` with the packaged models: volumes of any place are measured alike, and a set is its own reference."""
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -41,6 +42,9 @@ def test_volumes_on_the_grid_are_taken_as_they_are_and_obey(made, scored):
     _, report, table = scored
     assert report["ventricles_r"] > 0.95
     assert table["measured_ventricles_ml"].to_numpy() == pytest.approx(VENTRICLES_ML, rel=0.3)
+    assert table["file"].tolist() == sorted(path.name for path in made.iterdir())
+    assert (table["placed"] == "as it is").all()
+    assert (table["intensities"] == "as they are").all()
     for name, kept in zip(sorted(made.iterdir()), table["path"], strict=True):
         assert np.array_equal(nib.load(name).dataobj, nib.load(kept).dataobj)
     assert report["fid_reference_n"] == 3
@@ -51,11 +55,15 @@ def test_volumes_on_the_grid_are_taken_as_they_are_and_obey(made, scored):
 
 def test_a_set_is_no_distance_from_itself_and_a_second_call_reads_what_it_placed(made, scored, tmp_path):
     out, report, _ = scored
-    places = {path: path.stat().st_mtime_ns for path in (out / "volumes").iterdir()}
-    again, _ = score(made, out, reference=out / "reference.npz")
+    shutil.copytree(out / "volumes", tmp_path / "out/volumes")  # as a call that was interrupted leaves them
+    places = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/volumes").iterdir()}
+    again, _ = score(made, tmp_path / "out", reference=out / "reference.npz")
     assert again["fid_reference"] == pytest.approx(0, abs=1e-6)
     assert again["ms_ssim"] == report["ms_ssim"]
-    assert {path: path.stat().st_mtime_ns for path in (out / "volumes").iterdir()} == places
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out/volumes").iterdir()} == places
+    with pytest.raises(DataError, match=r"the folder holds reference\.npz, score\.json, volumes\.tsv"):
+        score(made, tmp_path / "out")
+    score(made, tmp_path / "out", overwrite=True)
 
 
 def test_the_same_brains_moved_and_scaled_are_measured_nearly_alike(made, scored, tmp_path):
@@ -69,6 +77,8 @@ def test_the_same_brains_moved_and_scaled_are_measured_nearly_alike(made, scored
         flipped = image.affine @ np.array([[-1, 0, 0, image.shape[0] - 1], *np.eye(4)[1:]])
         nib.save(nib.Nifti1Image(900 * image.get_fdata(dtype=np.float32)[::-1], turn @ flipped), tmp_path / "moved" / path.name)
     _, moved = score(tmp_path / "moved", tmp_path / "out")
+    assert (moved["placed"] == "registered").all()
+    assert moved["intensities"].str.fullmatch(r"-?\d+(\.\d+)? to \d+(\.\d+)? became 0 to 1").all()
     assert moved["measured_ventricles_ml"].to_numpy() == pytest.approx(table["measured_ventricles_ml"].to_numpy(), rel=0.25, abs=4)
 
 

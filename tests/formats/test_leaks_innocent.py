@@ -104,8 +104,8 @@ def test_a_real_release_passes(results: Path, packaging: str, own: dict[str, obj
     sample = results / f"{packaging}-sample" / "checksums.sha256" if own.get("sample") else None
     decoder = results / "autoencoder.safetensors"
     tables = results / "covariates.tsv", results / "model.json"
-    inputs = (results / "release.json", packs, results / "report.json", *tables, out, latents, decoder, sample)
-    release_stage.main(*inputs, page=results / "report-public.html")
+    shared = {"latents": latents, "autoencoder": decoder, "sample": sample, "page": results / "report-public.html"}
+    release_stage.main(results / "release.json", packs, results / "report.json", *tables, out, **shared)
     assert out.exists()
 
 
