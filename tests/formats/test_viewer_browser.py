@@ -34,7 +34,7 @@ def visit(report: Path) -> Iterator[Callable]:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=SOFTWARE)
 
-        def open_page(width: int, state: str = "ready", before: str = "", **settings):
+        def open_page(width: int, state: str = "ready", before: str = "", name: str = "report.html", **settings):
             page = browser.new_context(viewport={"width": width, "height": 900}, **settings).new_page()
             page.set_default_timeout(1000 * WAIT_S)
             page.said, page.asked = [], []
@@ -42,7 +42,7 @@ def visit(report: Path) -> Iterator[Callable]:
             page.on("pageerror", lambda error: page.said.append(str(error)))
             page.on("request", lambda request: page.asked.append(request.url))
             page.add_init_script(before)
-            page.goto(report.as_uri())
+            page.goto(report.with_name(name).as_uri())
             page.locator("#viewer").scroll_into_view_if_needed()
             if state:
                 page.wait_for_selector(f"#viewer[data-state={state}]")
@@ -130,6 +130,21 @@ def test_every_slider_changes_the_picture_and_says_its_value(desktop) -> None:
         before = after
     assert "Ventricles: asked 110 mL, measured 111 mL." in desktop.locator("#viewer .where").text_content()
     assert desktop.said == []
+
+
+def test_the_public_page_draws_and_says_that_it_may_be_published(visit: Callable, report: Path) -> None:
+    page = visit(1280, name="report-public.html")
+    assert drawn(page).std() > 0.1
+    assert page.locator(".banner.public").is_visible()
+    assert page.locator("[name=volume] optgroup").evaluate_all("groups => groups.map(group => group.label)") == [
+        "Synthetic volumes",
+        "Ladders",
+    ]
+    assert {url for url in page.asked if url.startswith("file:")} == {report.with_name("report-public.html").as_uri()}
+    assert page.said == []
+    private = visit(390, "", is_mobile=True)
+    assert private.locator(".banner.private").is_visible()
+    assert private.locator(".banner.private").bounding_box()["y"] < 100
 
 
 def test_without_webgl_or_javascript_the_pictures_remain(visit: Callable, report: Path) -> None:
