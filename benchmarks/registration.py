@@ -174,7 +174,7 @@ def naive(scan: Scan) -> np.ndarray:
     """The same library with its random search on the images as they are, the template at 1 mm: its pose [4, 4]."""
     greedy, log = Greedy3D(), io.StringIO()
     with _quiet():
-        greedy.execute(NAIVE, log, log, fixed=_image(*read_map("t1")), moving=_image(*scan), pose=None)
+        greedy.execute(NAIVE, log, log, fixed=_image(*read_map("t1")), moving=_image(scan.volume, scan.affine), pose=None)
     return np.array(greedy["pose"])
 
 
@@ -182,7 +182,7 @@ def compare(cases: list[Case], spacing_mm: float) -> None:
     """Ours and the naive call in turns on the same scans; prints both costs, their ratio and how far apart the poses are."""
     ours_s, naive_s = [], []
     for case in cases:
-        pose, cpu_s = timed(lambda scan: register(*scan, spacing_mm, ENOUGH, SEED).mni_to_native, case.scan)
+        pose, cpu_s = timed(lambda scan: register(scan.volume, scan.affine, spacing_mm, ENOUGH, SEED).mni_to_native, case.scan)
         other, other_s = timed(naive, case.scan)
         ours_s.append(cpu_s)
         naive_s.append(other_s)

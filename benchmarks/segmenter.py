@@ -79,7 +79,8 @@ def main() -> None:
 
 def real(path: Path, given: Given, network: segmenter.Segmenter) -> Row:
     """A scan, registered and resampled as `preprocess` does, and its label map."""
-    image, affine = read_scan(path)
+    scan = read_scan(path)
+    image, affine = scan.volume, scan.affine
     pose = register(image, affine, 2.0, LIKENESS, given.seed)
     volume = to_unit_range(onto_grid(image, affine, given.grid, pose.mni_to_native), SHARP, str(path))
     labels, ml = network.segment(torch.from_numpy(volume)[None, None])

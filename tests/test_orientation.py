@@ -47,7 +47,8 @@ def test_the_right_ear_is_on_the_right_from_every_storage_orientation(tmp_path: 
     for codes in ORIENTATIONS:
         turned = image.as_reoriented(ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(codes)))
         nib.save(kind(np.asarray(turned.dataobj), turned.affine), tmp_path / f"{codes}{suffix}")
-        volume = onto_grid(*read_scan(tmp_path / f"{codes}{suffix}"), GRID)
+        scan = read_scan(tmp_path / f"{codes}{suffix}")
+        volume = onto_grid(scan.volume, scan.affine, GRID)
         np.testing.assert_allclose(volume, expected, atol=0.1)
     assert _value_at(expected, RIGHT_EAR_MM) > 600 > 400 > _value_at(expected, RIGHT_EAR_MM * (-1, 1, 1)) > 200
     assert _value_at(expected, NOSE_MM) < -300 < 0 <= _value_at(expected, NOSE_MM * (1, -1, 1) - (0, 34, 0))

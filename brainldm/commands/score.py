@@ -1,6 +1,7 @@
 """Score somebody else's volumes, a folder of NIfTI and perhaps a table, with our protocol: no stage is run, nothing is trained."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +58,7 @@ def main(
     if frozen:
         protocol.check(frozen, "reference", against)
     bench = scoring.bench(models, scoring.Programs(segmenter, weights, unires), frozen, device)
-    rows["path"] = _placed(rows["path"].tolist(), bench, out / measuring.FOLDER)
+    rows = rows.assign(**_placed(rows["path"].tolist(), bench, out / measuring.FOLDER))
 
     def read(places: range | np.ndarray) -> np.ndarray:
         return np.stack([read_volume(rows["path"][place], bench.given.grid) for place in places])[:, None]
@@ -79,6 +80,15 @@ def main(
     typer.echo(json.dumps({key: report[key] for name in TOLD for key in (name, f"{name}_real") if key in report}, indent=2))
 
 
-def _placed(paths: list[Path], bench: scoring.Bench, keep: Path) -> list[Path]:
+def _placed(paths: list[Path], bench: scoring.Bench, keep: Path) -> dict[str, list[Path] | list[str]]:
+    """Columns of volumes.tsv: the volumes on the grid, and what was done to each; it is said of all together as well."""
     given, shown = bench.given, track(paths, "onto the grid", console=Console(stderr=True))
-    return [measuring.on_grid(path, given.grid, bench.placing, given.seed, keep) for path in shown]
+    found = [measuring.on_grid(path, given.grid, bench.placing, given.seed, keep) for path in shown]
+    n_registered = sum(one.placed != measuring.AS_IT_IS for one in found)
+    changed = [one.intensities for one in found if one.intensities != measuring.AS_THEY_ARE]
+    logging.info("%d volumes: %d were registered, %d lie on the grid", len(found), n_registered, len(found) - n_registered)
+    if changed:
+        logging.warning("intensities of %d of %d volumes were scaled to [0, 1]; of the first, %s", len(changed), len(found), changed[0])
+    if n_noted := sum(one.header_notes != "" for one in found):
+        logging.warning("the headers of %d volumes called for a decision: column header_notes of volumes.tsv", n_noted)
+    return {name: [getattr(one, name) for one in found] for name in measuring.OnGrid._fields}

@@ -65,6 +65,11 @@ class Flags(Section):
     head_in_grid_below: float = Field(default=0.7, description="fraction; a neck outside the box is harmless, half a head is not")
     brain_median_below: float = Field(default=0.2, description="of the brain, in [0, 1]: a few bright voxels took the range")
     brain_spread_below: float = Field(default=0.1, description="of the brain, 95th less 5th percentile, in [0, 1]: no contrast")
+    background_above: float = Field(default=0.1, description="of the air in the scan's corners, where the volume has 0 and 1; right: 0")
+    background_noise_above: float = Field(default=0.2, description="95th less 5th percentile there: noise that was amplified")
+    offset_above: float = Field(default=0.05, description="of the air from 0 as stored, in units of the brightest above it")
+    wraparound_above: float = Field(default=2e-5, description="pits as deep as the whole range, per voxel: integers wrapped around")
+    slice_jump_above: float = Field(default=2.2, description="a slice fits badly between its neighbours; noise: 2, exchanged slices: 3")
 
 
 class Preprocess(Section):

@@ -16,10 +16,12 @@ from brainldm.formats.bounded_parquet import read_known
 from brainldm.formats.identifiers import alike, difference, skeleton
 from brainldm.formats.manifest import LARGEST_ML, OLDEST_YEARS, Fault, check_units, hint, listed, shown
 from brainldm.formats.numbers import number
+from brainldm.formats.scan import files_of
 from brainldm.formats.sidecar import converted, factor_of, sexes_by_levels, sidecar_of
 from brainldm.formats.text_table import read_texts
 
-ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")
+ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr.gz", ".hdr")
+NAMED = 3  # files in a message
 NO_IMAGE = re.compile(r"_(dseg|probseg|mask|desc-brain_mask)\.")
 LIMITS = {"age_years": OLDEST_YEARS, "ventricles_ml": LARGEST_ML, "brain_ml": LARGEST_ML}
 KEYS = ("path", "participant_id")
@@ -27,7 +29,7 @@ ALIASES = {"age": "age_years"}  # BIDS
 
 
 def volumes_of(folder: Path, table: Path | None) -> pd.DataFrame:
-    """A row for every volume: `name`, `path`, and those of the covariates NAMES that the table has, in physical units.
+    """A row for every volume: `name`, `file` relative to the folder, `path`, and the covariates that the table has, in physical units.
 
     The table (CSV, TSV, Parquet) has the column `path`, relative to the folder, or `participant_id`, which the name of one file of the
     folder, or of a folder in it, begins with. Without a table all images are taken. DataError lists all faults by line.
@@ -37,9 +39,10 @@ def volumes_of(folder: Path, table: Path | None) -> pd.DataFrame:
     if not found:
         raise DataError(f"{printable(folder)}: expected volumes ({', '.join(ENDINGS)}), found none")
     for path in found:
-        open_inside(folder, str(path.relative_to(folder)), "volume").close()
+        for file in files_of(path):
+            open_inside(folder, str(file.relative_to(folder)), "volume").close()
     if table is None:
-        return pd.DataFrame({"name": [_stem(path) for path in found], "path": found})
+        return _named(folder, pd.DataFrame({"path": _each_once(found)}))
     given, broken, kind, header = _given(table)
     key = next((column for column in KEYS if column in given.columns), None)
     if key is None or given.empty:
@@ -61,7 +64,36 @@ def volumes_of(folder: Path, table: Path | None) -> pd.DataFrame:
     if unnamed:
         logging.warning("%s has no row for %d of the volumes, which are not scored: %s ...", table, len(unnamed), unnamed[0])
     numbers = {name: [number(value) for value in rows[name]] for name in LIMITS if name in rows}
-    return rows.assign(path=[one[0] for one in places], name=[_stem(one[0]) for one in places], **numbers).reset_index(drop=True)
+    return _named(folder, rows.assign(path=[one[0] for one in places], **numbers).reset_index(drop=True))
+
+
+def _named(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the name of each file, and the file relative to the folder."""
+    return rows.assign(name=[_stem(path) for path in rows["path"]], file=[str(path.relative_to(folder)) for path in rows["path"]])
+
+
+def _each_once(found: list[Path]) -> list[Path]:
+    """The files without those that are links to another; DataError where two of one folder have one name."""
+    first: dict[object, Path] = {}
+    for path in found:
+        first.setdefault(_identity(path), path)
+    if left := sorted(set(found) - set(first.values())):
+        logging.warning("%d files are links to others and count once: %s", len(left), ", ".join(map(str, left[:NAMED])))
+    names: dict[Path, Path] = {}
+    for path in first.values():
+        other = names.setdefault(path.with_name(_stem(path)), path)
+        if other != path:
+            raise DataError(f"{path}: {other.name} beside it has the same name. Remove one of the two, or name the volumes in a --table.")
+    return list(first.values())
+
+
+def _identity(path: Path) -> object:
+    """What two names of one file share."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino
 
 
 def _given(table: Path) -> tuple[pd.DataFrame, dict[int, str], str, list[str]]:
@@ -107,7 +139,8 @@ def _faults(row: Any, key: str, files: list[Path], like: dict[str, list[str]]) -
 
 
 def _by_path(folder: Path, found: Iterable[Path]) -> dict[str, list[Path]]:
-    return {str(path.relative_to(folder)): [path] for path in found}
+    """Under the path of each file; both files of a pair .hdr and .img lead to its header."""
+    return {str(file.relative_to(folder)): [path] for path in found for file in files_of(path)}
 
 
 def _by_name(folder: Path, found: Iterable[Path]) -> dict[str, list[Path]]:

@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from brainldm.core.config import Config
+from brainldm.core import intensities
+from brainldm.core.config import Config, Preprocess
 from brainldm.core.errors import DataError, ScanError
 from brainldm.core.findings import Finding, error, warning
 from brainldm.core.grid import Grid
 from brainldm.formats.copies import copies
+from brainldm.formats.header import Geometry
 from brainldm.formats.identifiers import near_misses
 from brainldm.formats.manifest import SPLITS, Entry, age_summary, read_manifest
 from brainldm.formats.pointers import pointer_in
@@ -34,8 +36,11 @@ Doubt = tuple[str, str]  # cause and remedy
 
 
 class Look(NamedTuple):
-    """What a scan is like: edges of a voxel and of the image, intensities."""
+    """What a scan is like: decisions about its header, edges of a voxel and of the image, intensities."""
 
+    geometry: Geometry
+    intensities: dict[str, float]  # core.intensities.MEASURES
+    raised: list[str]  # flags of the intensities, those that preprocessing would raise
     voxel_mm: tuple[float, ...]
     field_mm: tuple[float, ...]
     lowest: float
@@ -48,7 +53,8 @@ class Look(NamedTuple):
 
     def __str__(self) -> str:
         edges, field = " x ".join(f"{edge:.2f}" for edge in self.voxel_mm), " x ".join(f"{side:.0f}" for side in self.field_mm)
-        return f"voxels {edges} mm, field {field} mm, intensities {self.lowest:g} to {self.highest:g}"
+        header = f"{self.geometry.header_form or 'no form'}, unit {self.geometry.header_unit or 'mm'}"
+        return f"voxels {edges} mm, field {field} mm, intensities {self.lowest:g} to {self.highest:g}; {header}"
 
 
 def check_manifest(path: Path, config: Config) -> tuple[list[Finding], list[Entry]]:
@@ -128,13 +134,14 @@ def check_scan(path: Path, config: Config) -> list[Finding]:
     """What there is to say of one scan; one that cannot be read is an error, or a warning where the run would skip it."""
     name, options = f"scan {path.name}", config.preprocess
     try:
-        seen = look(read_scan(path), options.intensity_percentiles[1])
+        seen = look(read_scan(path), options)
     except ScanError as fault:
         skipped = options.on_bad_scan == "skip"
         remedy = "mend the file or take it out of the manifest" + (
             "; the run skips it" if skipped else ", or set preprocess.on_bad_scan: skip"
         )
-        return [(warning if skipped else error)(name, "cannot be used", str(fault), remedy)]
+        cause = str(fault) if str(path) in str(fault) else f"{path}: {fault}"
+        return [(warning if skipped else error)(name, "cannot be used", cause, remedy)]
     doubts = [warning(name, str(seen), f"{path}: {cause}", remedy) for cause, remedy in scan_doubts(seen, config.grid)]
     wrong = [error(name, str(seen), f"{path}: {cause}", remedy) for cause, remedy in skull_doubts(seen, config.release.skull_stripped)]
     return [*doubts, *wrong] or [Finding(name, str(seen))]
@@ -150,28 +157,41 @@ def skull_doubts(seen: Look, stripped: bool) -> list[Doubt]:
     return [(f"it shows {shows} ({seen.head_ml:.0f} mL), and release.skull_stripped is {said}", remedy)]
 
 
-def look(scan: Scan, top_percentile: float) -> Look:
-    """Measure a scan."""
-    volume, affine = scan
-    voxel_mm = np.linalg.norm(affine[:3, :3], axis=0)
+def look(scan: Scan, options: Preprocess) -> Look:
+    """Measure a scan, as preprocessing does before it registers; ScanError if it shows next to nothing."""
+    seen = intensities.survey(scan.volume)
+    volume = intensities.limited(scan.volume, seen)
+    at_0, at_1 = (float(value) for value in np.percentile(volume, options.intensity_percentiles))
+    if not at_1 > at_0:
+        raise ScanError(f"expected intensities that vary, found percentiles {options.intensity_percentiles} both at {at_0:g}")
+    measured = intensities.measures(seen, at_0, at_1)
+    voxel_mm = np.linalg.norm(scan.affine[:3, :3], axis=0)
     counted = volume[::EVERY, ::EVERY, ::EVERY]
     return Look(
+        scan.geometry,
+        measured,
+        intensities.flags(measured, options.flags),
         tuple(voxel_mm.tolist()),
         tuple((voxel_mm * volume.shape).tolist()),
         float(volume.min()),
         float(volume.max()),
-        float(np.percentile(volume, top_percentile)),
+        at_1,
         float(np.percentile(volume[volume > volume.mean()], 99)),
         len(np.unique(counted)),
-        *_head(volume, voxel_mm),
+        *_head(volume, voxel_mm, seen.background[1]),
     )
 
 
-def _head(volume: np.ndarray, voxel_mm: np.ndarray) -> tuple[float, float]:
-    """How many mL are brighter than air; how far what lies 110 to 150 mm below the top ends behind what lies 40 to 80 mm below."""
+def _head(volume: np.ndarray, voxel_mm: np.ndarray, air: float) -> tuple[float, float]:
+    """How many mL are brighter than air, whose level is `air`, and how far the face lies behind the forehead in mm.
+
+    The face is what lies 110 to 150 mm below the top, the forehead what lies 40 to 80 mm below.
+    """
     step = np.maximum(np.rint(COUNTED_MM / voxel_mm).astype(int), 1)
     coarse, edges_mm = volume[:: step[0], :: step[1], :: step[2]], voxel_mm * step
-    bright = coarse > BRIGHT * np.percentile(coarse, 99.5)
+    bright = coarse > air + BRIGHT * (np.percentile(coarse, 99.5) - air)
+    if not bright.any():
+        return 0.0, 0.0
     x, _, z = np.nonzero(bright)
     middle = bright[np.abs(np.arange(len(bright)) - np.median(x)) * edges_mm[0] < 30].sum(axis=0) > 1  # along front and height
     front_mm = np.where(middle.any(axis=0), (middle.shape[0] - np.argmax(middle[::-1], axis=0)) * edges_mm[1], np.nan)
@@ -184,7 +204,12 @@ def _head(volume: np.ndarray, voxel_mm: np.ndarray) -> tuple[float, float]:
 def scan_doubts(seen: Look, grid: Grid) -> list[Doubt]:
     """Cause and remedy of everything that makes a scan doubtful."""
     longest, shortest = max(seen.voxel_mm), min(seen.field_mm)
-    raised = {
+    is_negative = seen.lowest < NEGATIVE * seen.highest
+    raised: dict[Doubt, bool] = {
+        (
+            f"its header called for a decision: {seen.geometry.header_notes}",
+            "look at the scan, and correct its header if the decision is wrong",
+        ): seen.geometry.header_notes != "",
         (
             f"its voxels are up to {longest:.2f} mm long: it lacks the detail of a grid of {grid.spacing_mm:g} mm",
             "take such scans out of the manifest, choose a coarser grid.spacing_mm, or super-resolve (preprocess.backend: unires)",
@@ -200,7 +225,8 @@ def scan_doubts(seen: Look, grid: Grid) -> list[Doubt]:
         (
             f"its intensities go down to {seen.lowest:g}: it was normalised, or is no magnitude image",
             "name the scan as the scanner wrote it",
-        ): seen.lowest < NEGATIVE * seen.highest,
+        ): is_negative,
+        **{doubt: flag in seen.raised and not (is_negative and flag == "intensity_offset") for flag, doubt in _intensity_doubts(seen)},
         (
             "a few voxels are far brighter than the head and would take the range [0, 1]: the brain would be dark",
             "lower the upper of preprocess.intensity_percentiles, to 99.8 say",
@@ -211,3 +237,34 @@ def scan_doubts(seen: Look, grid: Grid) -> list[Doubt]:
         ): seen.head_ml >= BRAIN_ML and seen.face_mm > FACE_MM,
     }
     return [doubt for doubt, is_raised in raised.items() if is_raised]
+
+
+def _intensity_doubts(seen: Look) -> list[tuple[str, Doubt]]:
+    """Each flag of the intensities with its cause and remedy."""
+    measured = seen.intensities
+    look_at = "look at it, and take it out of the manifest if so"
+    return [
+        (
+            "bright_background",
+            (
+                f"its air would lie at {measured['background_level']:.2f} instead of 0: some voxels are darker, or it is inverted",
+                "raise the lower of preprocess.intensity_percentiles, or name the scan as the scanner wrote it",
+            ),
+        ),
+        (
+            "noisy_background",
+            (
+                f"noise in its air spreads over {measured['background_noise']:.2f} of the range, as in uniform images of MP2RAGE",
+                "name an image whose air is dark (MP2RAGE: the denoised or masked one)",
+            ),
+        ),
+        (
+            "intensity_offset",
+            (
+                f"its air lies {measured['intensity_offset']:.2f} of the range from 0: a constant was added",
+                "nothing: scaling takes it away; look whether all scans have it",
+            ),
+        ),
+        ("wrapped_integers", ("bright voxels lie beside dark ones as if integers had wrapped around", look_at)),
+        ("slices_out_of_order", ("a slice does not fit between its neighbours: slices were exchanged, or the head moved", look_at)),
+    ]

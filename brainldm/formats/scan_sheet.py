@@ -21,14 +21,30 @@ MEASURES = {
     "intensity_p05": "brain's intensity, 5th percentile",
     "intensity_p50": "brain's intensity, median",
     "intensity_p95": "brain's intensity, 95th percentile",
+    "raw_lowest": "lowest intensity in the file",
+    "raw_highest": "highest intensity in the file",
+    "raw_at_0": "intensity that became 0",
+    "raw_at_1": "intensity that became 1",
+    "outlier_share": "share of voxels far beyond the others, which were limited",
+    "background_level": "level of the air, where 0 is right",
+    "background_noise": "spread of the air",
+    "intensity_offset": "constant that was added to the air, of the range",
+    "wraparound": "pits as deep as the whole range, per voxel",
+    "slice_jump": "misfit of the worst slice between its neighbours",
 }
+HEADER = {
+    "header_form": "which form places the voxels",
+    "header_unit": "unit",
+    "header_offset": "byte of the first voxel",
+}
+NOTED = 100  # scans whose notes are listed
 
 
 def read_batches(tables: list[Path]) -> pd.DataFrame:
     """The QC tables of all batches as one; `volume` leads to the file from the working directory, and is missing for bad scans."""
     parts = []
     for path in tables:
-        table = read_tsv(path, ["participant_id", "status", "reason", "volume", "flags", *MEASURES])
+        table = read_tsv(path, ["participant_id", "status", "reason", "volume", "flags", "header_notes", *MEASURES, *HEADER])
         parts.append(table.assign(volume=[None if pd.isna(name) else str(path.parent / name) for name in table["volume"]]))
     return pd.concat(parts, ignore_index=True)
 
@@ -53,11 +69,27 @@ def chapter(scans: pd.DataFrame, grid: Grid, seed: int) -> str:
         html.table(("measure", "lowest", "1 %", "median", "99 %", "highest"), rows),
         html.tiles(_strip(row, grid) for row in chosen.itertuples()),
         html.paragraph(caption),
+        *_headers(good),
     ]
     if len(bad):
         refused = html.table(("scan", "why"), [(html.escape(row.participant_id), html.escape(row.reason)) for row in bad.itertuples()])
         parts.append(html.folded(f"{len(bad)} scans that could not be used", refused))
     return html.section("Were the scans read right?", *parts)
+
+
+def _headers(good: pd.DataFrame) -> list[str]:
+    """What was read from the scans' headers, counted, and the notes where a header called for a decision."""
+    counted = [
+        (meaning, html.escape(str(value)), f"{n:,}") for name, meaning in HEADER.items() for value, n in good[name].value_counts().items()
+    ]
+    parts = [html.folded("What the scans' headers say", html.table(("of the header", "found", "scans"), counted))]
+    noted = good[good["header_notes"].notna()]
+    if len(noted):
+        rows = [(html.escape(row.participant_id), html.escape(row.header_notes)) for row in noted.head(NOTED).itertuples()]
+        more = f", the first {NOTED} of them" if len(noted) > NOTED else ""
+        title = f"Scans whose header called for a decision: {len(noted):,}{more}"
+        parts.append(html.folded(title, html.table(("scan", "what was decided"), rows)))
+    return parts
 
 
 def summary(scans: pd.DataFrame) -> str:

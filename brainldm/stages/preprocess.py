@@ -9,10 +9,12 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from brainldm.core import intensities
 from brainldm.core.config import Given, Preprocess, read_section
 from brainldm.core.errors import DataError, ScanError
 from brainldm.core.files import read_json, sha256, write_json
 from brainldm.core.rows import batch_names
+from brainldm.formats.header import Geometry
 from brainldm.formats.manifest import Entry, read_manifest
 from brainldm.formats.nifti import encode_volume, quantise, write_bytes
 from brainldm.formats.scan import fingerprint, read_scan
@@ -22,7 +24,9 @@ from brainldm.imaging import unires
 from brainldm.imaging.placing import place
 from brainldm.imaging.quality import MEASURES, flags, measure
 
-COLUMNS = [*Entry._fields, "status", "reason", "volume", "transform", *MEASURES, "flags"]
+JOURNALED = (*MEASURES, *intensities.MEASURES, *Geometry._fields)
+COLUMNS = [*Entry._fields, "status", "reason", "volume", "transform", *JOURNALED, "flags"]
+Measures = dict[str, Any]  # JOURNALED: numbers, and the texts of a Geometry
 NOT_IN_A_VOLUME = {"scans_per_batch", "on_bad_scan", "flags"}  # settings on which no volume depends
 
 
@@ -62,11 +66,14 @@ def _row(given: Given, entry: Entry, folder: Path) -> dict[str, Any]:
             raise
         logging.warning("left out: %s", error)
         return {**entry._asdict(), "status": "bad", "reason": " ".join(str(error).split())}
-    raised = ";".join(flags(measures, options.flags)) or None
-    return {**entry._asdict(), "status": "ok", "volume": volume.name, "transform": transform.name, **measures, "flags": raised}
+    raised = [*flags(measures, options.flags), *intensities.flags(measures, options.flags)]
+    if measures["header_notes"]:
+        raised.append("header_corrected")
+    files = {"volume": volume.name, "transform": transform.name}
+    return {**entry._asdict(), "status": "ok", **files, **measures, "flags": ";".join(raised) or None}
 
 
-def _finish(given: Given, entry: Entry, volume: Path, transform: Path) -> dict[str, float]:
+def _finish(given: Given, entry: Entry, volume: Path, transform: Path) -> Measures:
     """Measures of a scan: from its journal if that was written for this scan and these settings, else by doing the work.
 
     The journal, a JSON file beside the transform, is the first to go and the last to come: where it stands, the scan is finished.
@@ -84,20 +91,21 @@ def _finish(given: Given, entry: Entry, volume: Path, transform: Path) -> dict[s
     return measures
 
 
-def _finished(journal: Path, made_from: dict[str, Any], files: tuple[Path, Path]) -> dict[str, float] | None:
+def _finished(journal: Path, made_from: dict[str, Any], files: tuple[Path, Path]) -> Measures | None:
     """The measures that a journal holds, if it is of the same scan and settings, and the files are still what they were."""
     try:
         done = read_json(journal)
-        whole = done["made_from"] == made_from and done["sha256"] == [sha256(path) for path in files]
-        return dict(done["measures"]) if whole else None
+        is_whole = done["made_from"] == made_from and done["sha256"] == [sha256(path) for path in files]
+        return {name: done["measures"][name] for name in JOURNALED} if is_whole else None
     except (DataError, LookupError, TypeError, ValueError):  # not there, damaged, or of an older version
         return None
 
 
-def _preprocess(given: Given, t1w: Path, out: Path, transform: Path) -> dict[str, float]:
+def _preprocess(given: Given, t1w: Path, out: Path, transform: Path) -> Measures:
     """Write the volume and the transform of a scan; its measures."""
     scan = read_scan(t1w)
-    volume, pose = place(*scan, given.grid, given.own(Preprocess), given.seed, str(t1w))
-    write_bytes(out, encode_volume(quantise(volume), given.grid, "brainldm preprocess"))
-    write_transform(transform, pose.mni_to_native)
-    return measure(*scan, pose, given.grid, volume)
+    placed = place(scan.volume, scan.affine, given.grid, given.own(Preprocess), given.seed, str(t1w))
+    write_bytes(out, encode_volume(quantise(placed.volume), given.grid, "brainldm preprocess"))
+    write_transform(transform, placed.pose.mni_to_native)
+    decided = {name: value or None for name, value in scan.geometry._asdict().items()}
+    return {**measure(placed.native, scan.affine, placed.pose, given.grid, placed.volume), **placed.intensities, **decided}

@@ -42,6 +42,9 @@ def test_volumes_on_the_grid_are_taken_as_they_are_and_obey(made, scored):
     _, report, table = scored
     assert report["ventricles_r"] > 0.95
     assert table["measured_ventricles_ml"].to_numpy() == pytest.approx(VENTRICLES_ML, rel=0.3)
+    assert table["file"].tolist() == sorted(path.name for path in made.iterdir())
+    assert (table["placed"] == "as it is").all()
+    assert (table["intensities"] == "as they are").all()
     for name, kept in zip(sorted(made.iterdir()), table["path"], strict=True):
         assert np.array_equal(nib.load(name).dataobj, nib.load(kept).dataobj)
     assert report["fid_reference_n"] == 3
@@ -74,6 +77,8 @@ def test_the_same_brains_moved_and_scaled_are_measured_nearly_alike(made, scored
         flipped = image.affine @ np.array([[-1, 0, 0, image.shape[0] - 1], *np.eye(4)[1:]])
         nib.save(nib.Nifti1Image(900 * image.get_fdata(dtype=np.float32)[::-1], turn @ flipped), tmp_path / "moved" / path.name)
     _, moved = score(tmp_path / "moved", tmp_path / "out")
+    assert (moved["placed"] == "registered").all()
+    assert moved["intensities"].str.fullmatch(r"-?\d+(\.\d+)? to \d+(\.\d+)? became 0 to 1").all()
     assert moved["measured_ventricles_ml"].to_numpy() == pytest.approx(table["measured_ventricles_ml"].to_numpy(), rel=0.25, abs=4)
 
 

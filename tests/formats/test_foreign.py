@@ -63,6 +63,39 @@ def test_the_sidecar_gives_units_and_levels(folder: Path) -> None:
         volumes_of(folder, table(folder, "participant_id,age_years\nsub-02,600\n"))
 
 
+def test_every_row_tells_its_file(folder: Path) -> None:
+    for person in ("one", "two"):
+        (folder / person / "T1").mkdir(parents=True)
+        (folder / person / "T1/T1.nii.gz").write_bytes(b"volume")
+    found = volumes_of(folder, None)
+    assert found["file"].is_unique
+    assert {"one/T1/T1.nii.gz", "two/T1/T1.nii.gz"} <= set(found["file"])
+    assert volumes_of(folder, table(folder, "path\ntwo/T1/T1.nii.gz\nx/b.mgz\n"))["file"].tolist() == ["two/T1/T1.nii.gz", "x/b.mgz"]
+
+
+def test_a_file_on_two_rows_is_a_fault_and_a_link_counts_once(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"line 4: sub-02_T1w.nii stands on line 2 already: it would count twice"):
+        volumes_of(folder, table(folder, "participant_id\nsub-02\nsub-01\nsub-02\n"))
+    (folder / "y.nii").symlink_to(folder / "sub-02_T1w.nii")
+    (folder / "z.nii").hardlink_to(folder / "sub-02_T1w.nii")
+    assert len(volumes_of(folder, None)) == 3
+    with pytest.raises(DataError, match=r"line 3: y.nii stands on line 2 already"):
+        volumes_of(folder, table(folder, "path\nsub-02_T1w.nii\ny.nii\n"))
+
+
+def test_a_volume_stored_twice_under_one_name_is_refused(folder: Path) -> None:
+    (folder / "sub-02_T1w.nii.gz").write_bytes(b"volume")
+    with pytest.raises(DataError, match=r"sub-02_T1w.nii.gz: sub-02_T1w.nii beside it has the same name"):
+        volumes_of(folder, None)
+
+
+def test_a_pair_is_one_volume(folder: Path) -> None:
+    for name in ("p.hdr", "p.img"):
+        (folder / name).write_bytes(b"half")
+    assert volumes_of(folder, None)["file"].tolist().count("p.hdr") == 1
+    assert volumes_of(folder, table(folder, "path\np.img\n"))["file"].tolist() == ["p.hdr"]
+
+
 def test_every_fault_is_named_by_its_line(folder: Path) -> None:
     with pytest.raises(DataError) as error:
         volumes_of(folder, table(folder, "participant_id,age_years,sex,ventricles_ml\nsub-9,50,F,30\nsub-01,20000,x,30000\n"))

@@ -30,6 +30,12 @@ def bright_voxel() -> np.ndarray:
     return volume
 
 
+def bright_block() -> np.ndarray:
+    volume = head()
+    volume[14:26, 18:30, 20] = 4000
+    return volume
+
+
 def written(folder: Path, volume: np.ndarray, edges_mm: tuple[float, ...] = (SPACING_MM,) * 3) -> Path:
     path = folder / "sub-1_T1w.nii.gz"
     nib.Nifti1Image(volume, np.diag([*edges_mm, 1.0])).to_filename(path)
@@ -57,7 +63,7 @@ def test_a_sound_scan_passes_and_is_described(tmp_path: Path) -> None:
         (lambda: head()[:, :, :25], (4.0, 4.0, 4.0), "field of view is 100 mm", "take it out"),
         (lambda: (head() > 300).astype(np.uint8), (4.0, 4.0, 4.0), "2 different intensities", "T1w"),
         (lambda: head() - 300, (4.0, 4.0, 4.0), "go down to -300", "as the scanner wrote it"),
-        (bright_voxel, (4.0, 4.0, 4.0), "the brain would be dark", "preprocess.intensity_percentiles"),
+        (bright_block, (4.0, 4.0, 4.0), "the brain would be dark", "preprocess.intensity_percentiles"),
     ],
 )
 def test_a_doubtful_scan_is_a_warning_with_cause_and_remedy(
@@ -70,8 +76,9 @@ def test_a_doubtful_scan_is_a_warning_with_cause_and_remedy(
     assert remedy in found[0].remedy
 
 
-def test_a_percentile_below_100_is_the_remedy_for_a_bright_voxel(tmp_path: Path) -> None:
-    assert scan_check.check_scan(written(tmp_path, bright_voxel()), CONFIG)[0].verdict == "ok"
+@pytest.mark.parametrize("config", [CONFIG, percentile_100(CONFIG)])
+def test_a_few_bright_voxels_take_no_range(tmp_path: Path, config: Config) -> None:
+    assert scan_check.check_scan(written(tmp_path, bright_voxel()), config)[0].verdict == "ok"
 
 
 def test_a_scan_that_cannot_be_used_is_an_error_or_where_the_run_skips_it_a_warning(tmp_path: Path) -> None:
@@ -149,3 +156,42 @@ def test_missing_files_are_counted_and_missing_volumes_where_they_are_asked_for(
     assert f"1 scans are no files: {tmp_path / '2.nii'}" in found[0].cause
     assert "6 scans have no volumes" in found[1].cause
     assert "covariates.volumes: segmented" in found[1].remedy
+
+
+def test_two_forms_that_disagree_are_told_by_name(tmp_path: Path) -> None:
+    path = written(tmp_path, head())
+    image = nib.load(path)
+    turned = image.affine.copy()
+    image.set_qform(turned, 1)
+    image.set_sform(np.diag([3.6, 3.6, 3.6, 1.0]), 1)
+    image.to_filename(path)
+    (finding,) = scan_check.check_scan(path, CONFIG)
+    assert finding.verdict == "error"
+    assert f"{path}: expected one size, found that sform and qform differ" in finding.cause
+    turned[:3, 3] += 30
+    image.set_sform(turned, 1)
+    image.to_filename(path)
+    (finding,) = scan_check.check_scan(path, CONFIG)
+    assert finding.verdict == "warning"
+    assert "sform and qform differ by 52.0 mm and agree in lengths; the sform is used" in finding.cause
+    assert "; sform, unit unknown, taken as mm" in finding.found
+
+
+@pytest.mark.parametrize("constant", [0, 100, 1000])
+def test_a_constant_under_a_stripped_brain_makes_no_skull_of_it(tmp_path: Path, constant: int) -> None:
+    place = np.indices(SHAPE) - (np.array(SHAPE).reshape(3, 1, 1, 1) - 1) / 2
+    distance = np.sqrt((place**2).sum(0))
+    brain = np.where(distance < 17, 600 + 8 * distance * np.cos(place[0] / 3), 0).clip(0)
+    stripped = CONFIG.model_copy(update={"release": CONFIG.release.model_copy(update={"skull_stripped": True})})
+    found = scan_check.check_scan(written(tmp_path, (brain + constant).astype(np.int16)), stripped)
+    assert [finding.verdict for finding in found] == (["warning"] if constant else ["ok"])
+    if constant:
+        assert "a constant was added" in found[0].cause
+
+
+def test_doctor_raises_the_flags_of_preprocessing(tmp_path: Path) -> None:
+    volume = head()
+    volume[:, :, [8, 20]] = volume[:, :, [20, 8]]
+    found = scan_check.check_scan(written(tmp_path, volume), CONFIG)
+    assert {finding.verdict for finding in found} == {"warning"}
+    assert any("a slice does not fit between its neighbours" in finding.cause for finding in found)

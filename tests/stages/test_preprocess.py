@@ -1,4 +1,5 @@
 import gzip
+import json
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -172,6 +173,52 @@ def test_a_bad_scan_is_listed_and_left_out_on_request(study: _Study) -> None:
     assert "found no file" in table["reason"]["sub-1"]
     assert "min_similarity" in table["reason"]["sub-2"]
     assert table["volume"].isna().tolist() == [False, True, True]
+
+
+def _patched(content: bytes, *patches: tuple[int, str, list[float]]) -> bytes:
+    """A .nii with other numbers (offset, type, values) in its header."""
+    changed = bytearray(content)
+    for offset, kind, values in patches:
+        piece = np.array(values, kind).tobytes()
+        changed[offset : offset + len(piece)] = piece
+    return bytes(changed)
+
+
+def test_what_a_header_called_for_stands_in_the_qc_table_and_changes_no_volume(study: _Study) -> None:
+    """Two odd headers of one scan give the volume of the sound one; one without an answer is a bad scan."""
+    sound = _scan("RAS", 0)
+    image = nib.Nifti1Image.from_bytes(sound)
+    array = np.asarray(image.dataobj).copy()
+    array[0, 0, 0] = -32768
+    spoiled = nib.Nifti1Image(array, image.affine).to_bytes()
+    study.scan(0).write_bytes(gzip.compress(_patched(spoiled, (40, "<i2", [4, *array.shape, 0]), (108, "<f4", [0])), 1))
+    study.scan(1).write_bytes(gzip.compress(_patched(sound, (76, "<f4", [1, 0, 0, 0])), 1))
+    study.scan(2).write_bytes(gzip.compress(_patched(sound, (123, "u1", [3])), 1))
+    table = study.run(on_bad_scan="skip")
+    assert table["status"].tolist() == ["ok", "ok", "bad"]
+    assert "lengths in micron are converted to mm" in table["reason"]["sub-2"]
+    assert table["flags"].tolist()[:2] == ["header_corrected"] * 2
+    assert table["header_notes"]["sub-0"] == (
+        "vox_offset 0 cannot be; the voxels begin at 352; a dimension of 0 in 60 x 66 x 60 x 0 counts as 1"
+    )
+    assert table["header_notes"]["sub-1"] == "pixdim 0 x 0 x 0 tells no lengths; those of the sform are used"
+    assert table["header_dimensions"]["sub-0"] == "60 x 66 x 60 x 0"
+    assert (table["voxel_mm"][:2] == "4 x 4 x 4").all()
+    assert table["raw_lowest"].tolist()[:2] == [-32770, 0]  # to four digits
+    assert table["raw_at_0"].tolist()[:2] == [0, 0]
+    assert table["outlier_share"]["sub-0"] == pytest.approx(1 / array.size, rel=1e-3)
+    one, other = (read_volume(study.out.parent / table["volume"][name], GRID) for name in ("sub-0", "sub-1"))
+    assert np.array_equal(one, other)
+
+
+def test_a_journal_of_an_older_version_is_made_again(study: _Study) -> None:
+    first = study.run()
+    journal = study.out.with_name(TRANSFORM).with_suffix(".json")
+    done = json.loads(journal.read_text())
+    del done["measures"]["slice_jump"]
+    journal.write_text(json.dumps(done))
+    pd.testing.assert_frame_equal(study.run(), first)
+    assert "slice_jump" in json.loads(journal.read_text())["measures"]
 
 
 def test_another_scan_or_another_setting_is_worked_on_anew_and_nothing_else(study: _Study) -> None:

@@ -114,10 +114,11 @@ def test_a_scan_of_this_kind_lies_where_the_template_lies(study: tuple[Path, pd.
         assert np.corrcoef(volume.ravel(), expected.ravel())[0, 1] > 0.97
 
 
-def test_only_the_cropped_and_the_turned_heads_are_flagged(study: tuple[Path, pd.DataFrame]) -> None:
+def test_only_the_cropped_the_turned_and_the_shifted_heads_are_flagged(study: tuple[Path, pd.DataFrame]) -> None:
     raised = study[1]["flags"].dropna()
     assert raised.to_dict() == {
         "30 degrees": "large_rotation",
         "-30 degrees": "large_rotation",
         "lowest quarter missing": "brain_cut_by_scan",
+        "offset -1000": "intensity_offset",
     }

@@ -111,6 +111,10 @@ def test_flagged_scans_come_first_and_bad_ones_are_named(tmp_path: Path) -> None
     chapter = scan_sheet.chapter(scans, CONFIG.grid, SEED)
     assert "29 scans were taken, 2 of them flagged; 1 could not be used." in chapter
     assert "found &lt;nothing&gt;" in chapter
+    assert "Scans whose header called for a decision: 1" in chapter
+    assert "lengths in &lt;micron&gt; are converted to mm" in chapter
+    assert "which form places the voxels" in chapter
+    assert "level of the air, where 0 is right" in chapter
     shown = [part.split(",")[0] for part in chapter.split("<figcaption>")[1:]]
     assert set(shown[:2]) == {"sub-27", "sub-28"}
     assert len(shown) == len(set(shown)) == scan_sheet.SHOWN

@@ -150,9 +150,15 @@ def write_qc(folder: Path) -> Path:
     for name in table["volume"]:
         write_bytes(folder / name, encode_volume(quantise(generator.random(grid.shape)), grid, "test"))
     measures = {name: generator.random(30) for name in scan_sheet.MEASURES}
-    table = table.assign(flags=None, **measures)
+    header = {"header_form": "sform", "header_unit": "mm", "header_offset": "352", "header_notes": None}
+    table = table.assign(flags=None, **measures, **header)
+    table.loc[28, "header_notes"] = "lengths in <micron> are converted to mm"
     table.loc[27:28, "flags"] = ["low_similarity", "dark_brain;flat_brain"]
-    table.loc[29, ["status", "reason", "volume", *scan_sheet.MEASURES]] = ["bad", "expected a head, found <nothing>", *[None] * 9]
+    table.loc[29, ["status", "reason", "volume", *scan_sheet.MEASURES]] = [
+        "bad",
+        "expected a head, found <nothing>",
+        *[None] * (1 + len(scan_sheet.MEASURES)),
+    ]
     write_tsv(folder / "qc.tsv", table)
     return folder / "qc.tsv"
 
