@@ -220,7 +220,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "settings in a named pipe": (replaced(EVALUATE, os.mkfifo), "a named pipe"),
     "settings in a folder": (replaced(EVALUATE, Path.mkdir), "a folder"),
     "settings in a device": (replaced(PREPROCESS, lambda path: path.symlink_to("/dev/zero")), "leads out of"),
-    "no settings": (replaced(EVALUATE, lambda path: None), "expected the file configure/evaluate.json"),
+    "no settings": (replaced(EVALUATE, lambda path: None), "configure/evaluate.json: No such file"),
     "a program as segmenter": (replaced(RULER, program), "train_segmenter"),
     "a segmenter in a named pipe": (replaced(RULER, os.mkfifo), "a named pipe"),
     "a segmenter out of the folder": (replaced(RULER, moved_out), "leads out of"),

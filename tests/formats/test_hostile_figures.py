@@ -15,7 +15,8 @@ from bounded import refusal
 from scans import TINY
 
 from brainldm.core.files import write_json
-from brainldm.formats import dataset, evaluation
+from brainldm.formats import evaluation
+from brainldm.formats import provenance as provenance_file
 
 SOUND: dict[str, Any] = {"mu": np.zeros(3), "sigma": np.eye(3), "n": 10, "features": "features"}
 
@@ -113,7 +114,7 @@ PROVENANCES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 
 
 def read_machine(path: Path) -> dict[str, Any]:
-    return dataset.read_provenance(path)
+    return provenance_file.read(path)
 
 
 @pytest.mark.parametrize("case", PROVENANCES)

@@ -179,9 +179,9 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "a folder": ("age", Path.mkdir, "a folder"),
     "a named pipe": ("age", os.mkfifo, "a named pipe"),
     "a device": ("age", lambda path: path.symlink_to("/dev/zero"), "a device"),
-    "a link to nothing": ("age", lambda path: path.symlink_to("/nowhere/at/all"), "no such file"),
+    "a link to nothing": ("age", lambda path: path.symlink_to("/nowhere/at/all"), "[Nn]o such file"),
     "a link to itself": ("age", lambda path: path.symlink_to(path), "symbolic links"),
-    "no file": ("age", lambda path: None, "no such file"),
+    "no file": ("age", lambda path: None, "[Nn]o such file"),
     "32 GB of nothing": ("age", sparse, "bytes"),
 }
 

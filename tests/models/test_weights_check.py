@@ -74,7 +74,7 @@ def test_a_file_of_another_kind_or_a_damaged_one_is_an_error(tmp_path: Path) -> 
     assert "found 'latents'" in weights_check.check(latents, NETS).cause
     latents.write_bytes(latents.read_bytes()[:20])
     assert "none that can be read" in weights_check.check(latents, NETS).cause
-    assert "no such file" in weights_check.check(tmp_path / "absent.safetensors", NETS).cause
+    assert "No such file" in weights_check.check(tmp_path / "absent.safetensors", NETS).cause
     foreign = weights_check.check(tmp_path / "diffusion_model.pth", NETS)
     assert foreign.verdict == "error"
     assert "brainldm bundle import" in foreign.remedy
