@@ -67,7 +67,7 @@ def _unpacked(run: str) -> str | bytes:
 
 
 def _decoded(text: str) -> Iterator[str | bytes]:
-    """Yield a text with every escape in it decoded once, then what codes of bytes in it hold."""
+    """Yield a text with every escape in it decoded once, then as quoted-printable, then what codes of bytes in it hold."""
     decoded = text
     if not text.isascii():
         composed = _ascii_digits(unicodedata.normalize("NFKC", text))
@@ -78,9 +78,9 @@ def _decoded(text: str) -> Iterator[str | bytes]:
         decoded = unquote(decoded, errors="replace")
     if "\\" in decoded:
         decoded = _ESCAPE.sub(_character, decoded)
-    if "=" in decoded:
-        decoded = _QUOTED.sub(_unquoted, decoded)
     yield decoded
+    if "=" in decoded:
+        yield _QUOTED.sub(_unquoted, decoded)
     blobs = list(_blobs(text))
     yield from (blob for blob in blobs if isinstance(blob, bytes))
     if texts := [blob for blob in blobs if isinstance(blob, str)]:
@@ -199,9 +199,10 @@ def _joined(found: re.Match[str]) -> str:
 
 
 def _with_parts(found: str) -> list[str]:
-    """Return a run of base64's characters, and its parts if its slashes may be those of a path."""
-    parts = [found, *found.split("/")] if "/" in found else [found]
-    return [part for part in parts if len(part) >= 8]
+    """Return a run of base64's characters, its parts and what follows each slash: slashes may be those of a path."""
+    parts = found.split("/")
+    tails = ["/".join(parts[place:]) for place in range(1, min(len(parts), 20))]
+    return [part for part in dict.fromkeys([found, *tails, *parts]) if len(part) >= 8]
 
 
 def _unhex(text: str) -> bytes:
