@@ -133,6 +133,15 @@ def test_ids_that_synthetic_participants_have_too_do_not_hide_others(tmp_path: P
     assert "'sub-000001'" not in found
 
 
+def test_synthetic_names_in_a_folder_without_a_table_are_nobodys(tmp_path: Path) -> None:
+    volumes = [f"../preprocess/000/sub-{i:04d}_T1w.nii.gz" for i in range(1, 120)]
+    people(LAB[:119], 5).assign(volume=volumes).to_csv(tmp_path / "lab.tsv", sep="\t", index=False)
+    put(tmp_path / "part", "sub-000093/anat/sub-000093_T1w.json", "{}")
+    assert list(findings(tmp_path / "part", tmp_path / "lab.tsv")) == []
+    put(tmp_path / "part", "sub-0093/anat/sub-0093_T1w.json", "{}")
+    assert list(findings(tmp_path / "part", tmp_path / "lab.tsv")) != []
+
+
 def test_a_table_cannot_declare_ids_of_the_lab_to_be_synthetic(tmp_path: Path) -> None:
     (tmp_path / "release").mkdir()
     table = lab(tmp_path)

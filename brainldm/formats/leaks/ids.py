@@ -127,7 +127,8 @@ class IdSearch:
         text = self._without_names_of_others(folded(text))
         for found in _DIGITS.finditer(text):
             for needle in self.by_digits.get(found[0].lstrip("0") or "0", ()):
-                synthetic = needle.parts[0] == "sub" and len(found[0]) == _RELEASED_DIGITS and found[0] not in needle.parts
+                other = len(found[0]) == _RELEASED_DIGITS and found[0] not in needle.parts
+                synthetic = other and (needle.parts[0] == "sub" or text.endswith("sub-", 0, found.start()))
                 if needle.length >= shortest and not synthetic and _stands(needle, text, found.start(), found.end(), is_name):
                     yield needle.shown
         if self.by_letters:

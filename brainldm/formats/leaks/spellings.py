@@ -21,7 +21,7 @@ _BASE32 = re.compile(r"(?<![A-Za-z0-9])[A-Z2-7]{8,}={0,6}(?![A-Za-z0-9])")
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x)?((?:[0-9a-fA-F]{2}){4,})(?![0-9A-Za-z])")
 _HEX_APART = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9a-fA-F]{2}(?:, ?|[ :-])){3,}(?:0x)?[0-9a-fA-F]{2}(?![0-9A-Za-z])")
 _CODES = re.compile(r"(?<![\d.])(?:\d{1,3}(?:[,;]\s{0,9}|[ \t]{1,3})){3,}\d{1,3}(?![\d.])")
-_ESCAPE = re.compile(r"\\(?:u\{?([0-9a-fA-F]{4,6})\}?|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|([0-3][0-7]{2}))")
+_ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|([0-3][0-7]{2}))")
 _TAG = re.compile(r"<[^<>]{1,400}>")
 _BITS = re.compile(r"(?<!\d)(?:[01]{8}[ ,]?){4,}(?!\d)")
 _QUOTED = re.compile(r"(?:=[0-9A-F]{2})+")
@@ -67,7 +67,7 @@ def _unpacked(run: str) -> str | bytes:
 
 
 def _decoded(text: str) -> Iterator[str | bytes]:
-    """Yield a text with every escape in it decoded once, then what codes of bytes in it hold."""
+    """Yield a text with every escape in it decoded once, then as quoted-printable, then what codes of bytes in it hold."""
     decoded = text
     if not text.isascii():
         composed = _ascii_digits(unicodedata.normalize("NFKC", text))
@@ -78,9 +78,9 @@ def _decoded(text: str) -> Iterator[str | bytes]:
         decoded = unquote(decoded, errors="replace")
     if "\\" in decoded:
         decoded = _ESCAPE.sub(_character, decoded)
-    if "=" in decoded:
-        decoded = _QUOTED.sub(_unquoted, decoded)
     yield decoded
+    if "=" in decoded:
+        yield _QUOTED.sub(_unquoted, decoded)
     blobs = list(_blobs(text))
     yield from (blob for blob in blobs if isinstance(blob, bytes))
     if texts := [blob for blob in blobs if isinstance(blob, str)]:
@@ -186,7 +186,7 @@ def _ascii_digits(text: str) -> str:
 
 
 def _character(found: re.Match[str]) -> str:
-    code = int(found[4], 8) if found[4] else int(next(filter(None, found.groups())), 16)
+    code = int(found[5], 8) if found[5] else int(next(filter(None, found.groups())), 16)
     return chr(code) if code < 0x110000 else ""
 
 
@@ -199,9 +199,10 @@ def _joined(found: re.Match[str]) -> str:
 
 
 def _with_parts(found: str) -> list[str]:
-    """Return a run of base64's characters, and its parts if its slashes may be those of a path."""
-    parts = [found, *found.split("/")] if "/" in found else [found]
-    return [part for part in parts if len(part) >= 8]
+    """Return a run of base64's characters, its parts and what follows each slash: slashes may be those of a path."""
+    parts = found.split("/")
+    tails = ["/".join(parts[place:]) for place in range(1, min(len(parts), 20))]
+    return [part for part in dict.fromkeys([found, *tails, *parts]) if len(part) >= 8]
 
 
 def _unhex(text: str) -> bytes:
