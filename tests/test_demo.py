@@ -73,6 +73,8 @@ def test_the_demo_reaches_its_goals(results):
     assert report["audit"] == "no copies found"
     assert min(report["audit_found_altered"], report["audit_found_decoded"]) >= 0.95
     assert report["audit_false_alarms"] <= 0.01
+    assert report["membership_images"] == "no membership leak found"
+    assert min(report[f"membership_{target}_control_auc"] for target in ("images", "autoencoder", "diffusion")) >= 0.9
     assert [name for name, row in report["verdicts"].items() if not row["passed"]] == []
 
 

@@ -115,6 +115,8 @@ class Panel:
             for name, denoiser in denoisers.items():
                 found[name].append(membership.denoising_scores(denoiser, latents, network.schedule, seed))
             _trim()
+        del network, fitted, denoisers, denoiser  # as large as all else together
+        _trim()
         return {name: np.concatenate(scores) for name, scores in found.items()}
 
     def _modelled(self, network: diffusion.Diffusion, read: Read, conditions: torch.Tensor, part: range) -> torch.Tensor:
