@@ -174,7 +174,10 @@ def read_reference(path: Path, features: str) -> tuple[np.ndarray, np.ndarray, i
         content = read_regular(path, MOST_REFERENCE_BYTES)
         _check_archive(content)
         with np.load(io.BytesIO(content)) as archive:
-            mean, covariance, n, found = (archive[name] for name in REFERENCE)
+            arrays = [archive[name] for name in REFERENCE]
+        if not all(isinstance(array, np.ndarray) for array in arrays):  # numpy gives the bytes of a member that is no array
+            raise ValueError("a member of it is no array")
+        mean, covariance, n, found = arrays
     except Exception as error:  # whatever a damaged file makes numpy and zipfile raise
         reason = printable(error)
         raise DataError(f"{path}: expected statistics of features (reference.npz), found none that can be read ({reason})") from None

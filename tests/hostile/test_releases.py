@@ -93,6 +93,6 @@ def test_a_part_is_not_written_into_its_release(sound: dict[str, Path], tmp_path
     folder = Path(shutil.copytree(sound["files"], tmp_path / "release"))
     before = tree(folder)
     for out in (folder, folder / "part", tmp_path / "part/../release"):
-        with pytest.raises(DataError, match="lies in the release"):
+        with pytest.raises(DataError, match=r"Cannot write .*read"):
             get.main(str(folder), out, None, None)
     assert tree(folder) == before
