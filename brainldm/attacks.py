@@ -104,7 +104,7 @@ def _calibrated(attacked: Attacked, scores: np.ndarray, control: np.ndarray | No
 
     A scan unlike all others is hard for every network, whether it was trained on or not (Watson et al. 2022, arXiv 2111.08440).
     """
-    hard = 2 * np.log(np.maximum(attacked.reference("image"), 1e-12))
+    hard = np.log(np.maximum(attacked.reference("image"), 1e-12))
     controls = [] if control is None else [control]
     return attacked.told(scores, controls), attacked.told(scores + hard, [one + hard for one in controls])
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from brainldm.core.grid import Grid
+from brainldm.formats import html, publishable
 from brainldm.formats.nifti import read_volume
 
 ROOT = Path(__file__).parents[1]
@@ -76,8 +77,16 @@ def test_the_report_holds_every_headline_figure_with_its_n(project):
     assert report["n_synthetic"] == 10
     assert report["audit"] == "not enough data"
     assert (project / "results/evaluate/reference.npz").exists()
+    assert list(publishable.unlisted(report)) == []
     page = (project / "results/report.html").read_text()
     assert "demo population" in page
+    assert html.kind_of(page) == "private"
+    public = (project / "results/report-public.html").read_text()
+    assert public == (project / "results/release/report-public.html").read_text()
+    shown = json.loads((project / "results/evaluate/shown.json").read_text())
+    people = {*shown["real"], *shown["near_train"]}
+    assert people
+    assert not [who for who in people if f"{who}<" in public or f'"{who}"' in public]
     assert "brainldm" in (project / "results/report.txt").read_text()
 
 
@@ -172,7 +181,7 @@ def test_growth_adds_shards_and_runs_none_again(project):
         ("train_age={steps: 21}", {"train_age", "generate", "measure", "evaluate", "release"}, {"train_diffusion", "segment"}),
         ("generate={attempts: 1}", {"generate", "measure", "evaluate", "release", "report"}, {"train_age", "request"}),
         ("generate={steps: 6}", {"generate", "measure", "evaluate"}, {"request", "train_diffusion"}),
-        ("release={license: CC-BY-4.0}", {"release", "report"}, {"evaluate", "generate"}),
+        ("release={license: CC-BY-4.0}", {"release"}, {"evaluate", "generate", "report"}),
         ("device=cpu", set(), {"generate", "train_autoencoder"}),
     ],
 )

@@ -111,9 +111,9 @@ EDITS = [
     ("generate", "attempts", 3, AFTER_GENERATE),
     ("measure", "batch_size", 8, AFTER_MEASURE),
     ("measure", "quality", {"min_spread": 0.03}, AFTER_GENERATE),
-    ("pack", "piece_length", 65536, {"pack", "release", "report"}),
+    ("pack", "piece_length", 65536, {"pack", "release"}),
     ("evaluate", "bootstrap", 50, {"evaluate", "release", "report"}),
-    ("release", "license", "CC-BY-4.0", {"release", "report"}),
+    ("release", "license", "CC-BY-4.0", {"release"}),
     ("device", None, "cpu", set()),
     ("seed", None, 1, set(STORY)),
 ]

@@ -1,5 +1,6 @@
 """Run the workflow in this folder, as `snakemake` does."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -41,6 +42,9 @@ def check(folder: Path) -> None:
         findings, _ = check_manifest(folder / config.source.manifest, config)
         if faults := "; ".join(f"{found.cause}; {found.remedy}" for found in findings if found.verdict == "error"):
             raise DataError(faults)
+        for found in findings:
+            if found.check == "ages":
+                logging.info("%s", found.found)
 
 
 def configurations(words: list[str]) -> list[Path]:

@@ -46,12 +46,12 @@ def main(
     overwrite: Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)] = False,
 ) -> None:
     """Where the run has its real scans, volumes are compared with them, else with the statistics and figures that it left."""
-    inputs = [file for file in (folder, table, segmenter, protocol_file, weights, reference) if file]
-    kept = [name for name in outputs.listed(out) if measuring.KEPT.fullmatch(name)]  # of a call that was interrupted
-    out = outputs.check_folder(out, WRITTEN, overwrite, inputs, own=kept)
     rows = foreign.volumes_of(folder, table)
     if len(rows) < FEWEST:
         raise DataError(f"{folder}: expected at least {FEWEST} volumes, found {len(rows)}")
+    inputs = [file for file in (folder, table, segmenter, protocol_file, weights, reference) if file]
+    kept = [name for name in outputs.listed(out) if measuring.KEPT.fullmatch(name)]  # of a call that was interrupted
+    out = outputs.check_folder(out, WRITTEN, overwrite, inputs, own=kept)
     frozen = protocol.read(protocol_file) if protocol_file else None
     real = models / "covariates/covariates.tsv"
     against = reference or models / "evaluate/reference.npz"

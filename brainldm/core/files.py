@@ -13,7 +13,7 @@ from brainldm.core.errors import DataError
 from brainldm.core.printable import printable
 from brainldm.core.regular_files import open_regular, read_all, sha256_of
 
-MOST_JSON = 256 << 20  # bytes of a JSON file
+MOST_JSON = 64 << 20  # bytes of a JSON file
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from brainldm.core.errors import DataError
 from brainldm.core.printable import printable
 
 MOST_TEXT = 64 << 20  # bytes of a text file, or of a table as text
-MOST_ENTRIES = 3_000_000  # files and folders of a release
+MOST_ENTRIES = 1_500_000  # files and folders of a release
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: a pipe without a writer is not waited for
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -124,8 +124,8 @@ def read_all(handle: BinaryIO, path: object, most: int) -> bytes:
     return content
 
 
-def entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield (name relative to the folder, status) of everything below it that is no folder; links are not followed.
+def entries(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield name relative to the folder, mode and size of everything below it that is no folder; links are not followed.
 
     DataError if there are more than MOST_ENTRIES.
     """
@@ -140,7 +140,7 @@ def entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
             if stat.S_ISDIR(status.st_mode):
                 left.append(at / entry.name)
             else:
-                yield (at / entry.name).as_posix(), status
+                yield (at / entry.name).as_posix(), status.st_mode, status.st_size
 
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:

@@ -1,5 +1,6 @@
 """Which files of a BIDS raw dataset are the T1w scans: every *_T1w image below anat/ is taken, or listed with the reason."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -9,8 +10,12 @@ from typing import NamedTuple
 
 from brainldm.formats.identifiers import ID_PATTERN, LABEL, SESSION_PATTERN
 
-EXCLUDED = ("ce-*",)  # contrast agent
+CONTRAST = "ce-*"
+CONTRAST_GIVEN = "a contrast agent was given (--exclude '' takes it)"
+EXCLUDED = (CONTRAST,)
 NOT_RAW = frozenset(["derivatives", "sourcedata", "code", "phenotype", "stimuli"])  # folders of BIDS that hold no raw scans
+NO_MAGNITUDE_TYPES = frozenset(["P", "PHASE", "IMAGINARY", "REAL"])  # of DICOM's ImageType
+MAGNITUDE_TYPES = frozenset(["M", "MAGNITUDE"])
 NO_MAGNITUDE = frozenset(["phase", "real", "imag"])  # of the entity part
 NO_IMAGES = (".json", ".tsv", ".csv", ".txt", ".html", ".bval", ".bvec", ".mat", ".md5")
 PROCESSED = frozenset(["space", "desc", "res", "den"])  # entities of derivatives
@@ -44,6 +49,7 @@ def find_images(folder: Path, choice: Choice) -> Found:
     for path in sorted(_candidates(folder)):
         parts = path.relative_to(folder).parts
         reason = _misplaced(parts) or _misnamed(parts) or _unwanted(entities(path.name), choice.excluded)
+        reason = reason or _unwanted_by_sidecar(path, choice.excluded)
         if reason is None and path.is_dir():
             reason = "it is a folder"
         if reason is not None:
@@ -134,6 +140,21 @@ def _unwanted(own: list[str], excluded: tuple[str, ...]) -> str | None:
     if part is not None:
         return f"{part} is no magnitude image"
     pattern = next((pattern for pattern in excluded if any(fnmatchcase(entity, pattern) for entity in own)), None)
-    if pattern == "ce-*":
-        return "a contrast agent was given (--exclude '' takes it)"
+    if pattern == CONTRAST:
+        return CONTRAST_GIVEN
     return None if pattern is None else f"--exclude {pattern}"
+
+
+def _unwanted_by_sidecar(path: Path, excluded: tuple[str, ...]) -> str | None:
+    """Return why the JSON beside an image says that it is not wanted, or None; one that cannot be read says nothing."""
+    try:
+        told = json.loads(path.with_name(path.name.partition(".")[0] + ".json").read_text(encoding="utf-8-sig"))
+        kinds = {str(kind).upper() for kind in told.get("ImageType", [])}
+        agent = str(told.get("ContrastBolusIngredient") or "none").strip().casefold()
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    if kinds & NO_MAGNITUDE_TYPES and not kinds & MAGNITUDE_TYPES:
+        return f"its .json calls it no magnitude image ({', '.join(sorted(kinds & NO_MAGNITUDE_TYPES))})"
+    if CONTRAST in excluded and agent not in ("", "none", "n/a", "no"):
+        return f"{CONTRAST_GIVEN}: its .json names it"
+    return None

@@ -26,10 +26,11 @@ class Person(NamedTuple):
 
 
 class People(NamedTuple):
-    """Lines of participants.tsv in their order, then folders that no line names; notes on both."""
+    """Lines of participants.tsv in their order, then folders that no line names; notes on both; the unit of ages, if it is given."""
 
     persons: list[Person]
     notes: list[Oddity]
+    unit: str | None
 
 
 class _Line(NamedTuple):
@@ -70,7 +71,7 @@ def read_people(folder: Path) -> People:
     known = {person.folder for person in persons}
     fault = f"age_years, sex: {TABLE} has no line for it. Add one."
     persons += [Person(f"no line in {TABLE}", name, fault=fault) for name in folders if name not in known]
-    return People(persons, [*notes, *near_misses(named)])
+    return People(persons, [*notes, *near_misses(named)], factor.unit)
 
 
 def _lines(texts: Texts, sidecar: Sidecar, factor: float, folders: set[str]) -> Iterator[_Line]:

@@ -1,5 +1,6 @@
 """A participant's table of sessions: the age at each session, or why it is not known."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,10 +58,13 @@ class SessionAges(NamedTuple):
         return f", but {like[0]}: they differ in {difference(session, like[0])}" if like else ""
 
 
-def read_session_ages(folder: Path, who: str) -> SessionAges | None:
-    """Read a participant's table of sessions; None where there is none. What is wrong with it is told by `at`."""
+def read_session_ages(folder: Path, who: str, unit: str | None = None) -> SessionAges | None:
+    """Read a participant's table of sessions; None where there is none. What is wrong with it is told by `at`.
+
+    `unit` is that of the ages in participants.tsv: where it is not years, that of the ages at sessions must be given too.
+    """
     path = folder / who / f"{who}_sessions.tsv"
-    if not who or not path.exists():
+    if not who or not os.path.lexists(path):
         return None
     try:
         texts = read_texts(path, (), (*NAMES, "age"))
@@ -73,6 +77,9 @@ def read_session_ages(folder: Path, who: str) -> SessionAges | None:
     column = next((name for name in NAMES if name in texts.table), None)
     if column is None:
         fault = f"{path.name} has no column {NAMES[0]}, so that its ages belong to no session. Add it."
+        return SessionAges(path, True, [], {}, fault, [])
+    if factor.unit is None and unit not in (None, "years"):
+        fault = f"the ages of participants.tsv are in {unit}, those of {path.name} have no Units. Add them in sessions.json."
         return SessionAges(path, True, [], {}, fault, [])
     names = [_session(name) for name in texts.table[column]]
     ages = [converted(age, factor.by) for age in texts.table["age"]]

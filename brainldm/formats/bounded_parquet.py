@@ -19,12 +19,13 @@ from brainldm.core.printable import printable
 from brainldm.formats.thrift_compact import Reader, Struct
 
 MOST_FILE = 2 << 30  # bytes of a table with its previews
-MOST_ROWS = 500_000
+MOST_ROWS = 300_000  # three times the published dataset
 MOST_COLUMNS = 1000
 MOST_UNPACKED = 384 << 20  # bytes of all pages that are read
 MOST_TEXTS = 256 << 20  # bytes of all texts that are read
 MOST_CELL = 4096  # bytes of one text
 _MOST_FOOTER = 16 << 20
+_SMALL_FOOTER = 1 << 20  # bytes: pyarrow needs at most some 200 times as many
 _MOST_PARTS = 3_000_000  # of the footer
 _MOST_PAGES = 200_000
 _MOST_HEADER = 1 << 16  # bytes of a page's header
@@ -126,7 +127,7 @@ def _check_footer(handle: BinaryIO, n_bytes: int) -> None:
     if size > min(_MOST_FOOTER, n_bytes - 12):
         raise _BoundError(f"its footer is said to have {size} bytes")
     handle.seek(n_bytes - 8 - size)
-    if size > 1 << 18:  # smaller ones cannot fill a memory
+    if size > _SMALL_FOOTER:
         Reader(handle.read(size), _MOST_PARTS).struct()
 
 

@@ -25,13 +25,13 @@ def read_checksums(place: str, name: str) -> dict[str, str]:
     DataError if there is no such file, a line of it is none, or a name is there twice or leads out of the folder.
     """
     told = full_name(place, name)
-    try:
-        text = read_text(place, name, None).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"Cannot read {told}: it is no text in UTF-8 ({printable(error, 80)}). Get it again.") from None
     found: dict[str, str] = {}
-    lines = text.removesuffix("\n").split("\n") if text else []
-    for number, line in enumerate(lines, 1):
+    content = read_text(place, name, None)
+    for number, raw in enumerate(content.removesuffix(b"\n").split(b"\n") if content else [], 1):
+        try:
+            line = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"Cannot read {told}: line {number} is no text in UTF-8 ({printable(error, 80)}). Get it again.") from None
         parts = _LINE.fullmatch(line)
         if parts is None:
             raise DataError(

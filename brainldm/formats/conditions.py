@@ -29,7 +29,7 @@ from brainldm.core.errors import DataError
 from brainldm.formats.condition_text import ALLOWED, Token, fail, shown, tokens
 from brainldm.formats.condition_values import Operand, column, common_type, is_in, number
 
-MAX_OPERANDS = 1_000  # columns and literals outside of lists
+MAX_OPERANDS = 500  # columns and literals outside of lists
 MAX_DEPTH = 50  # parentheses, not, ~ and - inside one another
 
 MAX_REMEDY = 500  # characters
@@ -103,8 +103,6 @@ class _Parser:
             self._fail(self._token.start, f"it ends too early, {expected}")
         hint = "Write in to compare with a list." if self._token.text == "[" else ""
         self._fail(self._token.start, f"{expected} here", hint)
-
-    # The grammar
 
     def _nested(self, rule: Callable[[], Operand]) -> Operand:
         self.depth += 1
@@ -248,8 +246,6 @@ class _Parser:
             return pa.scalar(_ESCAPED.sub(r"\1", token.text[1:-1]), pa.large_string())
         except UnicodeEncodeError:
             self._fail(token.start, "this text is not Unicode")
-
-    # The values
 
     def _column(self, token: Token) -> Operand:
         if token.text not in self.known:

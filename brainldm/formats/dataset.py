@@ -16,6 +16,7 @@ from brainldm.formats.shard_set import current, join, provenance
 from brainldm.formats.shards import Row, read_member
 from brainldm.formats.tables import read_parquet
 
+MOST_PROVENANCE = 4 << 20  # bytes
 COLUMNS = ("index", "seed", *NAMES)
 OF_ROWS: tuple[Literal["index", "attempt", "voxel_sha256"], ...] = ("index", "attempt", "voxel_sha256")
 
@@ -60,7 +61,8 @@ def _release(folder: Path) -> Dataset:
             return read_part(str(folder), file, start, int(row["n_bytes"]))
         return read_text(str(folder), file, None, MOST_VOLUME)
 
-    made_by = parse_provenance(read_text(str(folder), "provenance.json", None), folder / "provenance.json")
+    told = folder / "provenance.json"
+    made_by = parse_provenance(read_text(str(folder), told.name, None, MOST_PROVENANCE), told)
     return Dataset(release.table, made_by, read, name)
 
 

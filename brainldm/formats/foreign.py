@@ -34,7 +34,7 @@ def volumes_of(folder: Path, table: Path | None) -> pd.DataFrame:
     The table (CSV, TSV, Parquet) has the column `path`, relative to the folder, or `participant_id`, which the name of one file of the
     folder, or of a folder in it, begins with. Without a table all images are taken. DataError lists all faults by line.
     """
-    names = [name for name, _ in entries(folder) if name.endswith(ENDINGS) and not NO_IMAGE.search(name.rpartition("/")[2])]
+    names = [name for name, _, _ in entries(folder) if name.endswith(ENDINGS) and not NO_IMAGE.search(name.rpartition("/")[2])]
     found = sorted(folder / name for name in names)
     if not found:
         raise DataError(f"{printable(folder)}: expected volumes ({', '.join(ENDINGS)}), found none")

@@ -165,12 +165,13 @@ def request(url: str, headers: dict[str, str], guard: Guard, most: int, confirme
     opener = urllib.request.OpenerDirector()  # none of urllib's handlers of file:, ftp: and data:, nor of its redirects
     for handler in (urllib.request.ProxyHandler(), urllib.request.UnknownHandler(), _Http(guard), _Https(guard)):
         opener.add_handler(handler)
-    guard.allow(most)
     at = url
     for _ in range(MOST_REDIRECTS + 1):
+        guard.allow(0)
         asked = urllib.request.Request(at, headers={"Accept-Encoding": "identity", "User-Agent": "brainldm", **headers})
         answer: http.client.HTTPResponse = opener.open(asked, timeout=guard.seconds_left())  # type: ignore[assignment]
         if answer.status not in _REDIRECTS:
+            guard.allow(most)
             return answer
         answer.close()
         at = _next(url, at, answer.headers["Location"] or "", confirmed)

@@ -14,6 +14,7 @@ HOLDERS = {
     "diffusion": "the latents and the diffusion model",
     "age": "the release and the age model",
 }
+SHARED = {"autoencoder": "the autoencoder, or latents with it,", "diffusion": "the weights of the diffusion model"}
 SAYS = {
     "nearest": "distance to the nearest synthetic volume",
     "density_ratio": "the same, over the distance to held-out scans",
@@ -63,13 +64,12 @@ def of_the_models(report: Report) -> str:
     targets = [target for target in ("autoencoder", "diffusion") if f"membership_{target}_auc" in report]
     if not targets:
         return "No attack was made on the networks, so nothing is known of what weights or latents would tell."
-    strengths = " and ".join(f"with {HOLDERS[target]} {_strength(report, target)}" for target in targets)
-    if all(report[f"membership_{target}"] == NO_LEAK for target in targets):
-        return f"Whoever has the networks as well, {strengths}: we found no way to tell from them who took part."
-    return (
-        f"Whoever has the networks as well, {strengths}: publish weights, or latents with their decoder, only where it may be known who "
-        "took part."
-    )
+    strengths = " and ".join(f"with {HOLDERS[target]} an attacker {_strength(report, target)}" for target in targets)
+    leaking = [SHARED[target] for target in targets if report[f"membership_{target}"] != NO_LEAK]
+    if not leaking:
+        return f"{strengths[0].upper()}{strengths[1:]}: we found no way to tell from them who took part."
+    end = f"publish {' and '.join(leaking)} only where it may be known who took part."
+    return f"{strengths[0].upper()}{strengths[1:]}: {end}"
 
 
 def _strength(report: Report, target: str) -> str:
@@ -77,12 +77,11 @@ def _strength(report: Report, target: str) -> str:
     key = f"membership_{target}"
     if report.get(f"{key}_auc") is None:
         return "could not be put to the test"
-    low, high = report[f"{key}_auc_ci"]
-    n_attacks = report[f"{key}_attacks"]
-    attack = f"by the strongest of {n_attacks} attacks" if n_attacks > 1 else "by the one attack made"
+    area, low, high = (f"{100 * value:.0f}" for value in (report[f"{key}_auc"], *report[f"{key}_auc_ci"]))
+    chance = "; a coin: 50 %" if target == "images" else ""
     return (
-        f"picks the training scan out of a training and a held-out scan {report[f'{key}_auc']:.0%} of the time {attack} "
-        f"(95 % interval {low:.0%} to {high:.0%}; a coin is right 50 % of the time)"
+        f"picks the training scan out of a training and a held-out scan {area} % of the time "
+        f"(strongest attack of {report[f'{key}_attacks']}; 95 % interval: {low} to {high} %{chance})"
     )
 
 

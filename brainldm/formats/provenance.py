@@ -12,6 +12,7 @@ from brainldm.core.rows import SHARD_PATTERN
 from brainldm.core.schema import HASH, Precision, Schema, checked, strict_json
 
 MOST_BYTES = 2**26  # of 100,000 shards it has 2 MB
+MOST_SEED = 1 << 32  # of torch and numpy
 Text = Annotated[str, Field(max_length=200)]
 
 
@@ -45,4 +46,6 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
         raise DataError(f"Cannot read {path}: it is no JSON ({error}). Take the file of the release again.") from None
     found = checked(Provenance, values, str(path))
     checked(Generate, found.section.section, f"{path}: section")
+    if not 0 <= found.section.seed < MOST_SEED:
+        raise DataError(f"Cannot use {path}: section.seed is {found.section.seed}, expected 0 to {MOST_SEED - 1}. Take the release again.")
     return dict(values)

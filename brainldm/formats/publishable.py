@@ -65,7 +65,7 @@ def publishable(found: Evaluation) -> Evaluation:
 def figures(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of report.json that may be published, rounded; a figure of fewer than LEAST_SCANS real scans becomes None."""
     kept = {key: value for key, value in report.items() if key in FACTS or base_of(key) in FIGURES}
-    few = {key for key in kept if f"{key}_n" in kept and kept[f"{key}_n"] < LEAST_SCANS and any(part in key for part in REAL)}
+    few = {key for key in kept if f"{key}_n" in kept and kept[f"{key}_n"] < least(key) and any(part in key for part in REAL)}
     for key in few:
         kept[key] = None
         if f"{key}_ci" in kept:
@@ -76,8 +76,14 @@ def figures(report: Mapping[str, Any]) -> dict[str, Any]:
     if "fid_curve" in report:
         public["fid_curve"] = _curve(report["fid_curve"])
     if "verdicts" in report:
-        public["verdicts"] = {name: _verdict(row, bool(few)) for name, row in report["verdicts"].items()}
+        public["verdicts"] = {name: _verdict(row, few) for name, row in report["verdicts"].items()}
     return public
+
+
+def least(key: str) -> int:
+    """Return the smallest `_n` with which a figure of real scans is published; of similarities it counts pairs."""
+    counts_pairs = key.startswith(_ALIKE)
+    return LEAST_SCANS * (LEAST_SCANS - 1) // 2 if counts_pairs else LEAST_SCANS
 
 
 def unlisted(report: Mapping[str, Any]) -> Iterator[str]:
@@ -141,10 +147,12 @@ def _curve(curve: Mapping[str, list[Any]]) -> dict[str, Any]:
     return {name: rounded([values[place] for place in enough]) for name, values in curve.items()}
 
 
-def _verdict(row: Mapping[str, Any], few: bool) -> dict[str, Any]:
-    """Return a verdict; its numbers stay private where some figures rest on too few scans, because limits are real scans' values."""
-    numbers = {name: None if few and isinstance(row[name], float) else rounded(row[name]) for name in ("value", "limit")}
-    return {**row, **numbers}
+def _verdict(row: Mapping[str, Any], few: set[str]) -> dict[str, Any]:
+    """Return a verdict without the numbers that rest on too few scans; limits are real scans' values with some room."""
+    figure = row["figure"]
+    value = None if figure in few else rounded(row["value"])
+    limit = None if {f"{figure}{end}" for end in ENDS} & few else rounded(row["limit"])
+    return {**row, "value": value, "limit": limit}
 
 
 def _is_listed(name: str, names: set[str]) -> bool:

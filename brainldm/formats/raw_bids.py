@@ -49,7 +49,7 @@ def draft_of_bids(folder: Path, every_session: bool, choice: Choice) -> Draft:
     told: set[str] = set()
     for person in people.persons:
         sessions = found.images.get(person.folder, {})
-        ages = read_session_ages(folder, person.folder)
+        ages = read_session_ages(folder, person.folder, people.unit)
         taken = _taken(sessions, every_session)
         notes += _session_notes(person.folder, sessions, taken, ages, every_session)
         if not taken:

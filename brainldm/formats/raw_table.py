@@ -16,7 +16,7 @@ from brainldm.formats.identifiers import label, label_fault, near_misses, whole
 from brainldm.formats.manifest import UNITS
 from brainldm.formats.manifest_draft import Draft
 from brainldm.formats.oddities import NOTE, Oddity
-from brainldm.formats.sidecar import SAME, Factor, Sidecar, converted, factor_of, sex_by_levels, sex_of, sidecar_of
+from brainldm.formats.sidecar import OTHER_UNITS, SAME, Factor, Sidecar, converted, factor_of, sex_by_levels, sex_of, sidecar_of
 from brainldm.formats.text_table import read_texts
 
 MOST_FAULTS = 30  # in one message
@@ -136,6 +136,11 @@ def _factor(sidecar: Sidecar, name: str, cell: Cell) -> tuple[float, list[Oddity
                 f"the mapping's scale of {name} is {cell.scale:g}. Correct one of the two."
             )
         return cell.scale, []
+    if factor.unit is None and name == "age_years" and OTHER_UNITS.search(cell.column):
+        raise DataError(
+            f"The mapping takes {cell.column} for years, and its name speaks of another unit. Give a scale (1 for years), "
+            f'or {{"{cell.column}": {{"Units": ...}}}} in {sidecar.path}.'
+        )
     if factor.by == 1.0:
         return 1.0, []
     return factor.by, [Oddity(NOTE, sidecar.path.name, f"{cell.column} is in {factor.unit}: converted to {unit}")]

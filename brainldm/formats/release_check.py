@@ -1,6 +1,5 @@
 """Is a release what it was? Every file against its checksum, the table against its schema, the header of every volume."""
 
-import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from brainldm.formats.places import check_place, open_whole, read_part, read_tex
 from brainldm.formats.released import Released, latents_size, locate, read_latent, read_release, read_volume_bytes, records
 from brainldm.formats.tables import tsv_text
 
+MOST_SIDECAR = 1 << 20  # bytes of a text below the root
 MOST_PIECE = 1 << 26  # bytes: zeros fill a tar up to a multiple of the torrent's pieces
 _AGAIN = "download the file again (a torrent client repairs it), or take it from another copy"
 _HEADER_BYTES = 4096  # of a .nii.gz, of which the header is decompressed
@@ -39,7 +39,7 @@ def check(folder: Path) -> Iterator[Finding]:
     place = str(folder)
     check_place(place)
     listed = read_checksums(place, CHECKSUMS)
-    present = dict(entries(folder))
+    present = {name: (mode, n_bytes) for name, mode, n_bytes in entries(folder)}
     yield from _strangers(present, listed)
     if TABLE not in listed or not _is_whole(folder, TABLE, listed[TABLE], MOST_FILE):
         yield error(TABLE, "missing or damaged", "without it nothing tells which row a volume is", _AGAIN)
@@ -47,9 +47,11 @@ def check(folder: Path) -> Iterator[Finding]:
     release = read_release(place, listed)
     limits = _limits(release)
     files = track(listed.items(), "files", len(listed), console=Console(stderr=True))
-    wrong = [name for name, digest in files if not _is_whole(folder, name, digest, limits.get(name, MOST_TEXT))]
+    wrong = [
+        name for name, digest in files if not _is_whole(folder, name, digest, limits.get(name, MOST_SIDECAR if "/" in name else MOST_TEXT))
+    ]
     if not wrong:
-        n_bytes = sum(present[name].st_size for name in listed if name in present)
+        n_bytes = sum(present[name][1] for name in listed if name in present)
         yield Finding("files", f"{len(listed)} files, {size(n_bytes)}, as {CHECKSUMS} lists them")
     for name in wrong:
         yield from _damage(folder, name, release)
@@ -58,15 +60,15 @@ def check(folder: Path) -> Iterator[Finding]:
         yield from _headers(release)
 
 
-def _strangers(present: Mapping[str, os.stat_result], listed: Mapping[str, str]) -> Iterator[Finding]:
+def _strangers(present: Mapping[str, tuple[int, int]], listed: Mapping[str, str]) -> Iterator[Finding]:
     """What lies in the folder and is no file that the checksums vouch for; the torrent of the release is made after them."""
     torrents = sorted(name for name in present if name.endswith(".torrent") and "/" not in name)
     own = {CHECKSUMS, *listed, *torrents[:1]}
     for name in sorted(present):
-        kind = kind_of(present[name].st_mode)
+        kind = kind_of(present[name][0])
         if kind and not (name in listed and kind == "a symbolic link"):  # that one is followed, if it stays inside
             yield error(printable(name), kind, "a release holds regular files only", "remove it, or take the release from another copy")
-    others = sorted(name for name in set(present) - own if not kind_of(present[name].st_mode))
+    others = sorted(name for name in set(present) - own if not kind_of(present[name][0]))
     if others:
         found = f"{len(others)} not listed, such as {printable(others[0])}"
         yield error("files", found, f"{CHECKSUMS} does not vouch for them", "remove them, or take the release from another copy")

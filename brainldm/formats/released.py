@@ -118,7 +118,7 @@ def _latents_at(place: str, name: str, n_rows: int) -> tuple[tuple[int, ...], in
     n_rows_found, *shape = header.latents.shape
     n_bytes = 2 * math.prod(shape)
     begin, end = header.latents.data_offsets
-    if n_rows_found != n_rows or n_bytes > MOST_LATENT or end - begin != n_bytes * n_rows:
+    if begin > MOST_HEADER or n_rows_found != n_rows or n_bytes > MOST_LATENT or end - begin != n_bytes * n_rows:
         raise DataError(f"Cannot read {told}: expected {n_rows} latents, found bytes {begin} to {end} of shape {header.latents.shape}.")
     return tuple(shape), 8 + size + begin
 

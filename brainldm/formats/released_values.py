@@ -1,10 +1,11 @@
 """The values of a stranger's table: each is checked before it becomes a name of a file, a place in one, or a text that is shown."""
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from brainldm.core.columns import MEASURED, REQUESTED, SEXES, STORED, YES_NO
 from brainldm.core.covariates import NAMES
@@ -17,6 +18,7 @@ PACKAGINGS = ("files", "tars", "latents")
 MOST_VOLUME = 128 << 20  # bytes of a volume, packed or unpacked: 0.5 mm voxels need 92 MB
 MOST_OFFSET = 1 << 44  # bytes of a tar
 MOST_INDEX = 10**9
+_MOST_BETWEEN = 1 << 20  # bytes of a sidecar, headers and filling before a volume in its tar
 _PARTICIPANT = r"sub-[A-Za-z0-9]{1,60}"
 _SHA256 = r"[0-9a-f]{64}"
 _MAY_BE_MISSING = ("tar_offset", "cell", "rejected", "qc_reason", "design", *(column.name for column in MEASURED))
@@ -38,7 +40,7 @@ def check_values(table: pd.DataFrame, packaging: str, name: str) -> None:
             )
 
 
-def _rules(table: pd.DataFrame, packaging: str) -> Iterator[tuple[str, pd.Series, str]]:
+def _rules(table: pd.DataFrame, packaging: str) -> Iterator[tuple[str, pd.Series | np.ndarray, str]]:
     """Yield column, what of its rows is right, and what is expected of them; a rule may rely on those before it."""
     columns = [*REQUESTED, *STORED, *MEASURED]
     for column in columns:
@@ -46,7 +48,7 @@ def _rules(table: pd.DataFrame, packaging: str) -> Iterator[tuple[str, pd.Series
             yield column.name, table[column.name].notna(), "a value"
     for column in columns:
         if column.kind == "string":
-            yield column.name, table[column.name].map(_is_plain), "a text without control characters"
+            yield column.name, _are_plain(table[column.name]), "a text without control characters"
         elif column.kind == "float32":
             yield column.name, ~np.isinf(table[column.name].astype(float)), "a finite number"
         elif column.levels == YES_NO:
@@ -58,10 +60,10 @@ def _rules(table: pd.DataFrame, packaging: str) -> Iterator[tuple[str, pd.Series
         yield column_name, table[column_name].between(0, np.iinfo(np.int64).max), "0 or more"
     yield "index", table["index"] <= MOST_INDEX, f"at most {MOST_INDEX}"
     for column_name in _HASHES:
-        yield column_name, _matches(table[column_name], _SHA256), "a SHA-256"
-    yield "participant_id", _matches(table["participant_id"], _PARTICIPANT), "a participant of a release such as sub-000001"
+        yield column_name, _match(table[column_name], _SHA256), "a SHA-256"
+    yield "participant_id", _match(table["participant_id"], _PARTICIPANT), "a participant of a release such as sub-000001"
     yield "path", table["path"] == table["participant_id"].map(volume_path), "the path of the participant's volume"
-    yield "shard", _matches(table["shard"], SHARD_PATTERN), "a shard such as 000000-000249"
+    yield "shard", _match(table["shard"], SHARD_PATTERN), "a shard such as 000000-000249"
     first, last = (table["shard"].str.split("-").str[place].astype("int64") for place in (0, 1))
     yield "shard", table["index"].between(first, last), "the shard that holds the row"
     for column_name in ("index", "participant_id"):
@@ -70,14 +72,21 @@ def _rules(table: pd.DataFrame, packaging: str) -> Iterator[tuple[str, pd.Series
     offset = table["tar_offset"]
     if packaging == "tars":
         yield "tar_offset", offset.between(0, MOST_OFFSET), f"0 to {MOST_OFFSET} bytes"
+        room = (table["n_bytes"] + _MOST_BETWEEN).groupby(table["shard"]).transform("sum")
+        yield "tar_offset", offset + table["n_bytes"] <= room, "a tar of its volumes and sidecars, without holes"
     else:
         yield "tar_offset", offset.isna(), "none where volumes lie in no tar"
 
 
-def _is_plain(value: object) -> bool:
-    return not isinstance(value, str) or value.isprintable()
+def _texts(values: pd.Series) -> pa.Array:
+    return pa.array(values, pa.string(), from_pandas=True)
 
 
-def _matches(values: pd.Series, pattern: str) -> pd.Series:
-    whole = re.compile(pattern, re.ASCII)
-    return values.map(lambda value: isinstance(value, str) and whole.fullmatch(value) is not None)
+def _are_plain(values: pd.Series) -> np.ndarray:
+    """Return where texts are missing, or have no control, format or other character that does not print."""
+    return np.asarray(pc.utf8_is_printable(_texts(values)).fill_null(True))
+
+
+def _match(values: pd.Series, pattern: str) -> np.ndarray:
+    """Return where whole texts match a pattern of ASCII."""
+    return np.asarray(pc.match_substring_regex(_texts(values), rf"\A(?:{pattern})\z").fill_null(False))

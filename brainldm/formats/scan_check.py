@@ -14,6 +14,7 @@ from brainldm.core.findings import Finding, error, warning
 from brainldm.core.grid import Grid
 from brainldm.formats.copies import copies
 from brainldm.formats.header import Geometry
+from brainldm.formats.identifiers import near_misses
 from brainldm.formats.manifest import SPLITS, Entry, age_summary, read_manifest
 from brainldm.formats.pointers import pointer_in
 from brainldm.formats.scan import Scan, read_scan
@@ -67,7 +68,11 @@ def check_manifest(path: Path, config: Config) -> tuple[list[Finding], list[Entr
     found = ", ".join(f"{splits[split]} {split}" for split in SPLITS)
     bad = [error("manifest", found, f"{path}: {cause}", remedy) for cause, remedy in manifest_doubts(entries, config)]
     sound = [Finding("manifest", f"{len(entries)} scans: {found}")]
-    return [*(bad or sound), Finding("ages", age_summary(entries)), *_copies(entries)], entries
+    alike = [
+        warning("names", note.where, f"{path}: {note.what}", "give one person one name, lest one be in both splits")
+        for note in near_misses(entry.participant_id for entry in entries)
+    ]
+    return [*(bad or sound), Finding("ages", age_summary(entries)), *alike, *_copies(entries)], entries
 
 
 def _copies(entries: list[Entry]) -> Iterator[Finding]:

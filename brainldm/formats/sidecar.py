@@ -1,6 +1,7 @@
 """The JSON beside a table, as BIDS has it: `Units` of numbers and `Levels` of categories."""
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 
 from brainldm.core.errors import DataError
 from brainldm.formats.numbers import number
+from brainldm.formats.pointers import link_remedy, pointer_remedy
 
 DAYS_A_YEAR = 365.25
 FACTORS = {
@@ -17,7 +19,7 @@ FACTORS = {
     "mL": {"mL": 1.0, "mm3": 0.001, "L": 1000.0},
 }  # what a number of the unit is multiplied by
 UNIT_WORDS = {
-    "years": "year years yr yrs y a annum anni",
+    "years": "year years yr yrs y yo a annum anni",
     "months": "month months mo mos mon mons mth mths",
     "weeks": "week weeks wk wks w",
     "days": "day days d",
@@ -25,32 +27,17 @@ UNIT_WORDS = {
     "mm3": "mm3 mm^3 ul microliter microliters microlitre microlitres mm\u00b3 \u00b5l \u03bcl",
     "L": "l liter liters litre litres dm3 dm^3",
 }
-FILLERS = frozenset(
-    [
-        "age",
-        "ages",
-        "in",
-        "at",
-        "of",
-        "the",
-        "scan",
-        "scanning",
-        "mri",
-        "old",
-        "completed",
-        "decimal",
-        "calendar",
-        "unit",
-        "units",
-        "volume",
-    ]
-)
+FILLERS = (
+    "age ages aged in at of the on scan scanning scanned mri old o completed decimal calendar chronological unit units volume "
+    "since birth baseline visit session acquisition assessment testing examination participant subject rounded whole integer"
+)  # words around a unit that do not change it
 SEX_WORDS = {
     "F": frozenset(["f", "female", "females", "woman", "women", "girl", "girls", "feminine"]),
     "M": frozenset(["m", "male", "males", "man", "men", "boy", "boys", "masculine"]),
 }
 SAME = 0.02  # factors nearer than this are one: 0.083 for 1/12
-ASKS_FOR_UNITS = re.compile(r"\b(?:in|\()\s*(?:\w+\s+)?(months|weeks|days)\b|\((months|weeks|days)\)")
+OTHER_UNITS = re.compile(r"month|week|days", re.IGNORECASE)
+IN_OTHER_UNITS = re.compile(r"\bin\s+(?:\w+\s+)?(?:months|weeks|days)\b|[(\[](?:months|weeks|days)[)\]]")
 
 
 class Sidecar(NamedTuple):
@@ -79,7 +66,7 @@ def sidecar_of(table: Path, above: Iterable[Path] = ()) -> Sidecar:
     beside = table.with_suffix(".json")
     fields: dict[str, dict[str, Any]] = {}
     for path in [*above, beside]:
-        if path.is_file():
+        if os.path.lexists(path):  # a link to nothing is a sidecar whose content is not there
             for column, told in _read(path).items():
                 fields[column] = {**fields.get(column, {}), **told}
     return Sidecar(beside, fields)
@@ -94,7 +81,8 @@ def factor_of(sidecar: Sidecar, column: str, into: str) -> Factor:
     text = told.get("Units")
     if text is None or str(text).strip().casefold() in ("", "n/a"):
         described = " ".join(str(told.get(key, "")) for key in ("LongName", "Description")).casefold()
-        if into == "years" and ASKS_FOR_UNITS.search(described):
+        speaks_of_others = IN_OTHER_UNITS.search(described) or (OTHER_UNITS.search(described) and "year" not in described)
+        if into == "years" and speaks_of_others:
             raise DataError(
                 f"{sidecar.path}: {column} has no Units, and its description speaks of another unit than years ({described.strip()}). "
                 'Add "Units".'
@@ -169,9 +157,12 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         return dict(pairs)
 
     try:
-        told = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=once)
+        content = path.read_bytes()
+        if remedy := pointer_remedy(content):
+            raise DataError(f"{path} holds a pointer to its content only. {remedy}.")
+        told = json.loads(content.decode("utf-8-sig"), object_pairs_hook=once)
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}.") from None
+        raise DataError(f"Cannot read {path}: {error.strerror}{link_remedy(path)}.") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no JSON ({error}). Correct it: units and levels of the table beside it stand there.") from None
     fields: dict[str, dict[str, Any]] = {}
@@ -186,7 +177,11 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
 def _unit(text: str, known: dict[str, float]) -> str | None:
     """Return the one unit that a text names, whatever filling words stand around it; None for any other text."""
-    words = [word for word in re.split(r"[\s.,;:()\[\]_/-]+", text.strip().casefold()) if word and word not in FILLERS]
+    words = [
+        word
+        for word in re.split(r"[\s.,;:()\[\]_/-]+", text.strip().casefold().replace("(s)", "s"))
+        if word and word not in FILLERS.split()
+    ]
     if len(words) != 1:
         return None
     return next((unit for unit in known if words[0] in UNIT_WORDS[unit].split()), None)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from brainldm.core.errors import DataError
 from brainldm.core.regular_files import MOST_TEXT, open_regular, read_all
+from brainldm.formats.pointers import link_remedy, pointer_remedy
 
 MISSING = frozenset(
     ["", "n/a", "na", "nan", "-nan", "none", "null", "<na>", "#n/a", "#na", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"]
@@ -78,11 +79,6 @@ def read_texts(path: Path, required: Iterable[str], optional: Iterable[str] = ()
     return Texts(pd.DataFrame(list(rows.values()), index=index, columns=list(places), dtype=object), broken, names)
 
 
-def is_missing(value: object) -> bool:
-    """Return True for None, NaN, and texts that stand for a missing value."""
-    return value is None or value != value or (isinstance(value, str) and value.strip().casefold() in MISSING)
-
-
 def _value(cell: str) -> str | None:
     text = cell.strip()
     return None if text.casefold() in MISSING else text
@@ -91,8 +87,10 @@ def _value(cell: str) -> str | None:
 def _decoded(path: Path) -> str:
     """Return the text of a file; DataError with the remedy where it is none, or not in UTF-8 or UTF-16."""
     if not path.exists():
-        raise DataError(f"{path}: expected a table, found none (No such file or directory)")
+        raise DataError(f"{path}: expected a table, found none (No such file or directory){link_remedy(path)}")
     content = read_all(open_regular(path, "table"), path, MOST_TEXT)
+    if remedy := pointer_remedy(content):
+        raise DataError(f"{path} holds a pointer to its content only. {remedy}.")
     for start, kind in OTHER_KINDS.items():
         if content.startswith(start):
             raise DataError(f"{path} is {kind}, no table in text. Save it as CSV or TSV and name that file.")
@@ -155,10 +153,11 @@ def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
 
 
 def _check_swallowed(path: Path, first: int, last: int, cells: list[str], separator: str, width: int) -> None:
-    """DataError if a cell of several lines holds as many separators as whole rows do: a quotation mark was left open before them."""
-    breaks = sum(len(re.findall(r"\r\n|\r|\n", cell)) for cell in cells)
-    separators = sum(cell.count(separator) for cell in cells if re.search(r"[\r\n]", cell))
-    if separators >= breaks * (width - 1):
+    """DataError if a cell of several lines holds about as many separators as whole rows do: a quotation mark was left open before."""
+    several = [re.split(r"\r\n|\r|\n", cell) for cell in cells if re.search(r"[\r\n]", cell)]
+    separators = sum(line.count(separator) for lines in several for line in lines)
+    begun = sum(1 for lines in several for line in lines[1:] if line.strip())
+    if begun and separators >= begun * max(width - 2, 1):  # rows may be too short themselves
         raise DataError(
             f"{path}, line {first}: a quotation mark opens there and closes on line {last}, and whole rows lie between. "
             "Close or remove it; rows must not vanish in a cell."
@@ -192,7 +191,7 @@ def _header_hint(names: list[str], quoted: bool) -> str:
     if not quoted and any(name.startswith('"') for name in names):
         return ". A TSV knows no quotation marks: write it without them, or call it .csv."
     if not quoted and len(names) == 1 and re.search("[,;]", names[0]):
-        return ". A .tsv separates its columns by tabs: call the file .csv."
+        return ". A .tsv separates its columns by tabs: save it so (a table of your own may be called .csv)."
     return ""
 
 

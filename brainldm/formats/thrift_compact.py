@@ -60,7 +60,11 @@ class Reader:
         return [self._value(head & 15, depth + 1) for _ in range(n_items)]
 
     def _byte(self) -> int:
-        return self._bytes(1)[0]
+        place = self.place
+        if place >= len(self.content):
+            raise ThriftError("it ends in the middle of a value")
+        self.place = place + 1
+        return self.content[place]
 
     def _bytes(self, n_bytes: int) -> bytes:
         found = self.content[self.place : self.place + n_bytes]

@@ -39,7 +39,7 @@ MEMBERSHIP = (
     "(1934); unusual: the tenth of people farthest in Mahalanobis distance of covariates. Scores by distance to the "
     "nearest synthetic volume, alone and relative to held-out scans (DOMIAS, van Breugel et al. 2023), in low-resolution "
     "images, strength of fine detail, latent means and the age model's or MedicalNet's features; by the error of the "
-    "autoencoder's reconstruction and by the denoising loss of the diffusion model at 5, 10, 20 and 40 % of its "
+    "autoencoder's reconstruction and by the denoising loss of the diffusion model at 20, 30 and 40 % of its "
     "timesteps, alone and relative to the distance to held-out scans. The verdict corrects for all looks (Bonferroni)"
 )
 

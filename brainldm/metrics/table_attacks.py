@@ -45,13 +45,19 @@ def _logarithmic(rows: np.ndarray) -> np.ndarray:
     return np.column_stack([rows[:, 1], np.log(np.maximum(rows[:, 2], 1e-6)), rows[:, 3]])
 
 
+def _factor(training: np.ndarray) -> np.ndarray:
+    """Return the Cholesky factor [3, 3] of the covariance of people [N, 4]; one covariate may follow from the others."""
+    covariance = np.cov(training[:, 1:], rowvar=False)
+    return np.linalg.cholesky(covariance + 1e-9 * np.diag(np.diag(covariance)))
+
+
 def replayed(released: np.ndarray, indices: Iterable[int], seed: int, training: np.ndarray, jitter: float) -> np.ndarray:
     """Return the participants [N, 4] that the bootstrap of version 0.1 would have started the rows from, by its own code and seed.
 
     Whoever has the code draws the same jitter and subtracts it: x = mean + (p - mean + jitter F n) / sqrt(1 + jitter^2), solved for p.
     """
     mean = training[:, 1:].mean(0)
-    factor = np.linalg.cholesky(np.cov(training[:, 1:], rowvar=False))
+    factor = _factor(training)
     found = released.astype(np.float64).copy()
     for row, index in zip(found, indices, strict=True):
         generator = np.random.default_rng([seed, OLD_STREAM, index])
@@ -65,7 +71,7 @@ def trilaterated(released: np.ndarray, distances: np.ndarray, training: np.ndarr
 
     Rows near to one another mostly have the same nearest person p: |x|^2 - 2 x p + |p|^2 = s^2 d^2 is linear in (p, |p|^2, s^2).
     """
-    factor = np.linalg.cholesky(np.cov(training[:, 1:], rowvar=False))
+    factor = _factor(training)
     places = np.column_stack([_APART * released[:, 0], np.linalg.solve(factor, released[:, 1:].T).T])
     together = min(6, len(places))
     _, groups = cKDTree(places).query(places, together)

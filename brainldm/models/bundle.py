@@ -61,9 +61,9 @@ def read_diffusion(path: Path, spec: dict[str, Any] = DIFFUSION) -> Diffusion:
 
 
 def _read_network(path: Path, build: Callable[[], N]) -> N:
+    tensors = torch_file.read(path)
     with torch.device("meta"):  # names and shapes, without their memory
         expected = {name: tuple(tensor.shape) for name, tensor in build().network.state_dict().items()}
-    tensors = torch_file.read(path)
     renamed = {old_name(name): shape for name, shape in expected.items()}
     nearer = min((expected, renamed), key=lambda names: len(names.keys() ^ tensors.keys()))
     # MONAI's load_old_state_dict passes over names that it does not know and keeps random weights for those it misses: checked here.

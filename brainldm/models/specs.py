@@ -81,6 +81,7 @@ class DiffusionSpec(Spec):
     beta_start: float = Field(gt=0, lt=1)
     beta_end: float = Field(gt=0, lt=1)
     condition_dropout: float | None = Field(None, ge=0, lt=1)
+    scale_factor: float | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

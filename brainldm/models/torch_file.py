@@ -19,7 +19,7 @@ from brainldm.core.regular_files import check_size, open_regular
 
 MOST_BYTES = 2**34
 MOST_PICKLE_BYTES = 2**24
-MOST_DIRECTORY_BYTES = 2**22  # of a zip: names and sizes of its members
+MOST_DIRECTORY_BYTES = 2**21  # of a zip: names and sizes of its members
 MOST_OPCODES = 2_000_000
 HEAVIEST = 1000  # values in a tuple, those within its values included
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
@@ -61,10 +61,12 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     """
     try:
         _check(path)
+    except Exception as error:  # whatever a damaged file makes zipfile and pickletools raise
+        raise _refusal(path, printable(str(error).partition("\n")[0])) from None
+    try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes zipfile, pickletools and torch raise
-        reason = printable(str(error).partition("\n")[0])
-        raise DataError(f"{path}: expected a file of PyTorch weights, found none that can be read ({reason})") from None
+    except Exception:  # whatever a damaged file makes torch raise; its words advise to run what the file holds
+        raise _refusal(path, "torch finds something else than tensors") from None
     for _ in range(DEEPEST):
         inner = next((found[key] for key in WRAPPERS if isinstance(found.get(key), dict)), None) if isinstance(found, dict) else None
         found = found if inner is None else inner
@@ -73,6 +75,10 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     if other := [printable(name, 60) for name, value in found.items() if not _is_weight(name, value)]:
         raise DataError(f"{path}: expected a state dict, found a dictionary that holds no tensor of numbers at {listed(other)}")
     return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def _refusal(path: Path, reason: str) -> DataError:
+    return DataError(f"{path}: expected a file of PyTorch weights, found none that can be read ({reason})")
 
 
 def listed(names: list[str]) -> str:

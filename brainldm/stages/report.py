@@ -12,7 +12,7 @@ from brainldm.core.errors import DataError
 from brainldm.core.files import write_text
 from brainldm.core.grid import Grid
 from brainldm.formats import chapters, evaluation, html, membership, resources, scan_sheet, scores, table_audit, viewer
-from brainldm.formats.publishable import publishable
+from brainldm.formats.publishable import LEAST_SCANS, publishable
 
 LADDERS = (
     ("ladder", "ventricles_ml", "ventricular volume (mL)"),
@@ -70,7 +70,8 @@ def public_page(found: evaluation.Evaluation, scans: pd.DataFrame, grid: Grid, s
     banner = html.banner(
         PUBLIC,
         "This page may be published.",
-        "Every picture is of a synthetic volume. Figures of real scans are of many people together; no scan, id or value of one is here.",
+        "Every picture is of a synthetic volume. Figures of real scans are of many people together; no scan, id or value of one is here. "
+        f"What rests on fewer than {LEAST_SCANS} scans is left out, as not computed.",
     )
     return html.page(TITLE, lede(found), body, banner, PUBLIC)
 

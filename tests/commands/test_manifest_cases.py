@@ -47,6 +47,9 @@ def table(folder: Path, text: str, mapping: str = MAPPING, name: str = "t.tsv", 
         ({"Units": "Month"}, (2, 2.5)),
         ({"Units": "weeks"}, (24 * 7 / 365.25, 30 * 7 / 365.25)),
         ({"Units": "d"}, (24 / 365.25, 30 / 365.25)),
+        ({"Units": "Month(s)"}, (2, 2.5)),
+        ({"Units": "y/o"}, (24, 30)),
+        ({"Description": "Age on the day of the scan"}, (24, 30)),
         ({"Units": "age in years"}, (24, 30)),
         ({"Units": "n/a", "Description": "Age of the participant, in years and months"}, (24, 30)),
         ({"Description": "age"}, (24, 30)),
@@ -63,6 +66,7 @@ def test_the_sidecar_gives_the_unit_of_ages(two: Path, told: dict[str, str], age
         ('{"age": {"Units": "decades"}}', "the unit of age is 'decades', which is not known"),
         ('{"age": {"Units": "gestational weeks"}}', "'gestational weeks', which is not known"),
         ('{"age": {"Description": "age in months at the scan"}}', "its description speaks of another unit than years"),
+        ('{"age": {"Description": "Months since birth"}}', "its description speaks of another unit than years"),
         ('{"age": {"LongName": "Age (days)"}}', "its description speaks of another unit than years"),
         ('{"age": {"Units": "years"}, "Age": {"Units": "months"}}', "Age stands there twice"),
         ('{"age": {"Units": "years"}, "age": {"Units": "months"}}', "age stands there twice"),
@@ -136,6 +140,25 @@ def test_the_age_of_the_participant_is_taken_with_a_word(tmp_path: Path, session
     ages, record = of(two_sessions(tmp_path, sessions), "--sessions", "all")
     assert list(ages.values()) == [60, 60]
     assert note in record
+
+
+def test_ages_at_sessions_need_a_unit_where_those_of_participants_are_not_in_years(tmp_path: Path) -> None:
+    two_sessions(tmp_path, "session_id\tage\nses-01\t24\nses-02\t30\n")
+    write(tmp_path, participants__json='{"age": {"Units": "months"}}')
+    assert "the ages of participants.tsv are in months, those of sub-01_sessions.tsv have no Units" in refused(tmp_path)
+    write(tmp_path, sessions__json='{"age": {"Units": "months"}}')
+    assert list(of(tmp_path, "--sessions", "all")[0].values()) == [2, 2.5]
+
+
+@pytest.mark.parametrize("name", ["participants.tsv", "participants.json", "sub-01/sub-01_sessions.tsv", "sessions.json"])
+def test_tables_and_sidecars_whose_content_is_not_there_name_the_remedy(tmp_path: Path, name: str) -> None:
+    two_sessions(tmp_path, "session_id\tage\nses-01\t24\nses-02\t30\n")
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).symlink_to(".git/annex/objects/lost")
+    assert "get its content (`datalad get`)" in refused(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_text("/annex/objects/MD5E-s12--00.tsv\n")
+    assert "holds a pointer to its content only. Get its content with `datalad get`" in refused(tmp_path)
 
 
 def test_lines_longer_than_the_header_are_faults_and_empty_cells_at_the_end_are_not(tmp_path: Path) -> None:
@@ -216,6 +239,8 @@ def test_the_sidecar_of_any_table_gives_units_and_must_agree_with_the_mapping(tm
     assert table(tmp_path, text) == {"sub-01": (2, "F")}
     scaled = MAPPING.replace("age_years: age", "age_years: {column: age, scale: 0.0833}")
     assert table(tmp_path, text, scaled) == {"sub-01": (pytest.approx(2, abs=0.01), "F")}
+    with pytest.raises(DataError, match="takes age_months for years, and its name speaks of another unit"):
+        table(tmp_path, text.replace("age", "age_months"), MAPPING.replace("age_years: age", "age_years: age_months"))
     with pytest.raises(DataError, match=r"the unit of age is months, which makes a scale of 0\.0833333; the mapping's scale"):
         table(tmp_path, text, scaled.replace("0.0833", "0.00274"))
 

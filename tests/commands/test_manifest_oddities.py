@@ -36,6 +36,7 @@ def dataset(tmp_path: Path) -> Path:
     lines["sub-04"][0] = "4"
     text = "\n".join("\t".join(line) for line in [["participant_id", "sex", "age", "hand"], *lines.values(), lines["sub-03"]])
     write(folder, participants__tsv=text + "\n", participants__json=json.dumps({"age": {"Units": "months"}}))
+    write(folder, sessions__json='{"age": {"Units": "years"}}')
     for i in PEOPLE:
         ages = {f"ses-{ses}": str(40 + 3 * i + ses) for ses in SESSIONS}
         if i == 6:

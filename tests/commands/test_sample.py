@@ -146,5 +146,5 @@ def test_what_cannot_be_sampled_is_one_error_and_nothing_is_written(tmp_path: Pa
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, model: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BrainLDMError, match=r"file.*: expected to write there"):
+    with pytest.raises(BrainLDMError, match=r"file is no folder\. Name another path"):
         sample(tmp_path / "file/made", model=model, steps=2)

@@ -1,6 +1,7 @@
 """`brainldm score` with the packaged models: volumes of any place are measured alike, and a set is its own reference."""
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -54,11 +55,15 @@ def test_volumes_on_the_grid_are_taken_as_they_are_and_obey(made, scored):
 
 def test_a_set_is_no_distance_from_itself_and_a_second_call_reads_what_it_placed(made, scored, tmp_path):
     out, report, _ = scored
-    places = {path: path.stat().st_mtime_ns for path in (out / "volumes").iterdir()}
-    again, _ = score(made, out, reference=out / "reference.npz")
+    shutil.copytree(out / "volumes", tmp_path / "out/volumes")  # as a call that was interrupted leaves them
+    places = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/volumes").iterdir()}
+    again, _ = score(made, tmp_path / "out", reference=out / "reference.npz")
     assert again["fid_reference"] == pytest.approx(0, abs=1e-6)
     assert again["ms_ssim"] == report["ms_ssim"]
-    assert {path: path.stat().st_mtime_ns for path in (out / "volumes").iterdir()} == places
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out/volumes").iterdir()} == places
+    with pytest.raises(DataError, match=r"the folder holds reference\.npz, score\.json, volumes\.tsv"):
+        score(made, tmp_path / "out")
+    score(made, tmp_path / "out", overwrite=True)
 
 
 def test_the_same_brains_moved_and_scaled_are_measured_nearly_alike(made, scored, tmp_path):

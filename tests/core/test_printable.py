@@ -14,6 +14,7 @@ from rich.console import Console
 from brainldm.core.findings import error
 from brainldm.core.printable import PrintableFormatter, printable, printable_lines
 from brainldm.formats.findings_table import show
+from brainldm.formats.release_check import check
 
 HOSTILE = "[red]a[/red] [link=http://x]b[/link] \x1b[2J\x1b]0;owned\x07 \x9b31m \u202e \u200b \r\n\x00 \ud800 \ufeff \U000e0041"
 
@@ -56,14 +57,16 @@ def test_a_log_is_printable_with_its_traceback() -> None:
 
 
 def test_the_commands_print_no_escape_of_a_release(tmp_path: Path) -> None:
-    folder = plain_release.make(tmp_path / "release")
-    (folder / "\x1b]0;owned\x07[red]x[bold]\u202e.txt").write_text("x")
-    (folder / "\x1b[2Jlink").symlink_to("/etc/hostname")
-    done = subprocess.run([sys.executable, "-m", "brainldm", "verify", folder], capture_output=True, check=False)
+    folder = plain_release.make(tmp_path / "\x1b]0;owned\x07[red]x[bold]\u202e")
+    (folder / "README.md").unlink()
+    done = subprocess.run([sys.executable, "-m", "brainldm", "get", folder, "-o", tmp_path / "part"], capture_output=True, check=False)
     assert done.returncode == 1
     said = (done.stdout + done.stderr).decode()
     assert "[red]x[bold]" in said
-    assert "a symbolic link" in said
+    assert "README.md" in said
     assert "Traceback" not in said
     for character in ("\x1b]", "\x07", "\x1b[2J", "\u202e"):
         assert character not in said
+    (folder / "\x1b[2Jlink").symlink_to("/etc/hostname")
+    found = next(finding for finding in check(folder) if finding.found == "a symbolic link")
+    assert found.check == "\\x1b[2Jlink"

@@ -65,6 +65,37 @@ def test_a_pair_is_one_volume(folder: Path) -> None:
     assert volumes_of(folder, table(folder, "path\np.img\n"))["file"].tolist() == ["p.hdr"]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("participant_id,age\nsub-01,60\nsub-02,50\nsub-01,60\n", "line 4: sub-01_T1w.nii.gz stands on line 2 already: it would count"),
+        (
+            "participant_id,age\nsub-1,60\n",
+            "line 2: participant_id: expected one volume for sub-1, found 0; there is sub-01: they differ in",
+        ),
+        ("participant_id,age\n02,60\n", "there is sub-02: they differ in the prefix"),
+        ("participant_id,age,note\nsub-01,60,x,7\n", "line 2: the line is longer than the header"),
+        ("participant_id,age,note\nsub-01,60\n", "line 2: the line is shorter than the header"),
+        ("participant_id,age,AGE\nsub-01,60,7\n", "the columns age, AGE have one name"),
+        ("participant_id,age\nsub-01,6_0\n", "found '6_0'; it has an underscore"),
+        ("participant_id,age\n,60\n", "line 2: participant_id: expected one volume for nothing, found 0"),
+    ],
+)
+def test_tables_are_read_with_the_care_of_all_tables(folder: Path, text: str, said: str) -> None:
+    with pytest.raises(DataError) as error:
+        volumes_of(folder, table(folder, text))
+    assert said in str(error.value)
+
+
+def test_the_sidecar_gives_units_and_levels(folder: Path) -> None:
+    (folder.parent / "t.json").write_text('{"age": {"Units": "months"}, "sex": {"Levels": {"1": "male", "2": "female"}}}')
+    found = volumes_of(folder, table(folder, "participant_id,age,sex\nsub-02,600,2\nsub-01,720,1.0\n"))
+    assert (found["age_years"].tolist(), found["sex"].tolist()) == ([50, 60], ["F", "M"])
+    (folder.parent / "t.json").write_text('{"age_years": {"Units": "months"}}')
+    with pytest.raises(DataError, match="the unit of age_years is not years"):
+        volumes_of(folder, table(folder, "participant_id,age_years\nsub-02,600\n"))
+
+
 def test_every_fault_is_named_by_its_line(folder: Path) -> None:
     with pytest.raises(DataError) as error:
         volumes_of(folder, table(folder, "participant_id,age_years,sex,ventricles_ml\nsub-9,50,F,30\nsub-01,20000,x,30000\n"))

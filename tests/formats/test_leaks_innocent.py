@@ -103,7 +103,9 @@ def test_a_real_release_passes(results: Path, packaging: str, own: dict[str, obj
     latents = [results / "generate" / f"{shard}.safetensors" for shard in SHARDS]
     sample = results / f"{packaging}-sample" / "checksums.sha256" if own.get("sample") else None
     decoder = results / "autoencoder.safetensors"
-    release_stage.main(results / "release.json", packs, results / "report.json", results / "covariates.tsv", out, latents, decoder, sample)
+    tables = results / "covariates.tsv", results / "model.json"
+    shared = {"latents": latents, "autoencoder": decoder, "sample": sample, "page": results / "report-public.html"}
+    release_stage.main(results / "release.json", packs, results / "report.json", *tables, out, **shared)
     assert out.exists()
 
 

@@ -38,11 +38,13 @@ def test_two_sentences_say_what_the_figures_mean(leak: float) -> None:
     note = membership.chapter(report).split('<p class="note">')[1].split("</p>")[0]
     assert note.count(". ") == 1
     assert note.endswith(".")
-    assert f"{report['membership_images_auc']:.0%} of the time by the strongest of 2 attacks" in note
-    assert f"{report['membership_diffusion_auc']:.0%} of the time by the one attack made" in note
+    assert f"{100 * report['membership_images_auc']:.0f} % of the time (strongest attack of 2; 95 % interval: " in note
+    assert f"{100 * report['membership_diffusion_auc']:.0f} % of the time (strongest attack of 1; 95 % interval: " in note
+    assert "a coin: 50 %" in note
     assert ("we found no way to tell from the volumes" in note) == (leak == 0)
     assert ("must not be called safe (training scans can be told)" in note) == (leak > 0)
-    assert ("publish weights, or latents with their decoder, only where" in note) == (leak > 0)
+    both = "publish the autoencoder, or latents with it, and the weights of the diffusion model only where it may be known who took part."
+    assert (both in note) == (leak > 0)
 
 
 def test_what_was_not_tried_is_not_called_safe() -> None:
@@ -50,3 +52,6 @@ def test_what_was_not_tried_is_not_called_safe() -> None:
     report = _report(0.0, membership_images="not enough data", membership_images_auc=None)
     assert "could not be put to the test: the volumes must not be called safe (not enough data)" in membership.of_the_volumes(report)
     assert membership.of_the_models({}).startswith("No attack was made on the networks")
+    only = _report(0.0, membership_diffusion="training scans can be told")
+    assert "publish the weights of the diffusion model only where" in membership.of_the_models(only)
+    assert "autoencoder, or latents" not in membership.of_the_models(only)

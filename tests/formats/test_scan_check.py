@@ -133,6 +133,20 @@ def test_a_manifest_that_would_fail_later_is_an_error_now(tmp_path: Path, change
     assert remedy in finding.remedy
 
 
+def test_copies_pointers_and_names_that_are_nearly_one_are_told(tmp_path: Path) -> None:
+    path = manifest(tmp_path, participant_id=["sub-0", "sub-1", "sub-2", "sub-3", "sub-4", "sub-02"])
+    for copy, original in ((1, 0), (4, 2)):
+        (tmp_path / f"{copy}.nii").write_bytes((tmp_path / f"{original}.nii").read_bytes())
+    (tmp_path / "3.nii").write_bytes(b"/annex/objects/MD5E-s12--00.nii\n")
+    found, _ = scan_check.check_manifest(path, CONFIG)
+    assert [(finding.check, finding.verdict) for finding in found] == [
+        ("manifest", "error"), ("ages", "ok"), ("names", "warning"), ("copies", "warning"), ("copies", "error")
+    ]  # fmt: skip
+    assert "`datalad get`" in found[0].remedy
+    assert found[2].found == "sub-2, sub-02"
+    assert f"{tmp_path / '4.nii'} (sub-4) holds the same bytes as {tmp_path / '2.nii'} (sub-2), and one is in the split" in found[4].cause
+
+
 def test_missing_files_are_counted_and_missing_volumes_where_they_are_asked_for(tmp_path: Path) -> None:
     path = manifest(tmp_path)
     (tmp_path / "2.nii").unlink()

@@ -199,10 +199,10 @@ def test_a_truncated_and_a_missing_tar_are_named(undisturbed: Path, tmp_path: Pa
     last = read_manifest(manifest)["rows"][-1]
     with manifest.with_suffix(".tar").open("r+b") as handle:
         handle.truncate(last["tar_offset"] + 10)
-    with pytest.raises(DataError, match=rf"{SHARD}\.tar: row 15: .* found 10 with"):
+    with pytest.raises(DataError, match=rf"{SHARD}\.tar: row 15: .* outside of the tar"):
         read_member(manifest, last)
     manifest.with_suffix(".tar").unlink()
-    with pytest.raises(DataError, match=rf"{SHARD}\.tar: expected the shard's tar"):
+    with pytest.raises(DataError, match=rf"{SHARD}\.tar: No such file"):
         read_member(manifest, last)
 
 

@@ -69,7 +69,7 @@ def case(folder: Path, packaging: str) -> tuple[Callable[[Path], object], dict[s
 
 
 @pytest.mark.parametrize("packaging", ["files", "tars", "latents"])
-@pytest.mark.parametrize("n", [100, pytest.param(7000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [60, pytest.param(7000, marks=pytest.mark.slow)])
 def test_damaged_releases(packaging: str, n: int, tmp_path: Path) -> None:
     read, samples = case(tmp_path, packaging)
     found = bombard(read, samples, tmp_path, n)

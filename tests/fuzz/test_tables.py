@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bids_files import touch
 from table_maker import EITHER, FAULT, SCANS, Made, make, write
 
 from brainldm.core.errors import BrainLDMError
@@ -142,6 +143,40 @@ def search(read: Read, folder: Path, seeds: range) -> Counter[str]:
     return classes
 
 
+def search_sessions(folder: Path, seeds: range) -> Counter[str]:
+    """Tables of sessions of one person, a scan at each: its age is the session's own, or the scan is left out."""
+    touch(folder, *(f"sub-1/ses-{index:02d}/anat/sub-1_ses-{index:02d}_T1w.nii.gz" for index in range(8)))
+    (folder / "participants.tsv").write_text("participant_id\tage\tsex\nsub-1\t111\tF\n")
+    classes: Counter[str] = Counter()
+    for seed in seeds:
+        made = make(seed, ["session_id", "age"], is_tsv=True)
+        write(folder, made).rename(folder / "sub-1/sub-1_sessions.tsv")
+        (folder / "sub-1/sub-1_sessions.json").unlink(missing_ok=True)
+        if made.sidecar is not None:
+            (folder / "table.json").rename(folder / "sub-1/sub-1_sessions.json")
+        meant = {meaning["session_id"]: meaning["age"] for meaning in (made.truth or {}).values() if isinstance(meaning, dict)}
+        unclear = sum(meaning == EITHER for meaning in (made.truth or {}).values())
+        try:
+            table = settle(draft_of_bids(folder, True, Choice()), SKIP, folder).table
+            found = {row.session: float(row.age_years) for row in table.itertuples()}
+        except BrainLDMError:
+            found = {}
+        told = f"seed {seed}: {found}, expected {meant}\n{made.content!r}\n{made.sidecar}"
+        assert all(abs(found.get(session, -1) - age) < 1e-6 * age for session, age in meant.items()), told
+        assert len(found) <= len(meant) + unclear, told
+        classes.update([*made.classes, "refused" if made.truth is None else "read"])
+    return classes
+
+
+def test_ages_at_sessions_are_their_own(folder: Path) -> None:
+    assert search_sessions(folder / "of_sessions", range(40))["read"] > 10
+
+
+@pytest.mark.slow
+def test_thousands_of_ages_at_sessions_are_their_own(folder: Path) -> None:
+    print(f"\nsessions: {dict(search_sessions(folder / 'of_sessions', range(1000, 2000)).most_common())}")
+
+
 @pytest.mark.parametrize("read", READERS)
 def test_tables_mean_what_their_writer_meant(read: Read, folder: Path) -> None:
     assert search(read, folder, range(40))["read"] > 10
@@ -150,5 +185,5 @@ def test_tables_mean_what_their_writer_meant(read: Read, folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("read", READERS)
 def test_thousands_of_tables_mean_what_their_writer_meant(read: Read, folder: Path) -> None:
-    classes = search(read, folder, range(1000, 7000))
+    classes = search(read, folder, range(1000, 2200))
     print(f"\n{read.__name__}: {dict(classes.most_common())}")

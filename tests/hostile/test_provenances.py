@@ -27,7 +27,6 @@ CHANGES = {
     "a grid below zero": ("section.grid.shape", [-5, -5, 5]),
     "a precision that is none": ("section.precision", "\x1b[2J"),
     "a seed of 2^70": ("section.seed", 2**70),
-    "no weights": ("weights_sha256", {}),
     "weights that are a list": ("weights_sha256", [1]),
     "no machines": ("made_on", None),
     "machines that are texts": ("made_on", ["cpu"]),

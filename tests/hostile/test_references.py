@@ -35,7 +35,7 @@ def saved(**arrays: object) -> dict[str, bytes]:
 
 SOUND = saved(mu=np.zeros(4), sigma=np.eye(4), n=7, features="ours")
 BAD = {
-    "4 GB of zeros": {"sigma": member("{'descr': '<f8', 'fortran_order': False, 'shape': (1, 536870912), }", bytes(1 << 28))},
+    "4 GB of zeros": {"sigma": member("{'descr': '<f8', 'fortran_order': False, 'shape': (1, 536870912), }", bytes(1 << 24))},
     "2^60 values": {"mu": member("{'descr': '<f8', 'fortran_order': False, 'shape': (1152921504606846976,), }")},
     "a side below zero": {"mu": member("{'descr': '<f8', 'fortran_order': False, 'shape': (-5,), }")},
     "pickles": saved(mu=np.array([{}, []], object)),

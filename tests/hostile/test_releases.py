@@ -10,6 +10,7 @@ from hostile_releases import SPOILS
 from watched import watched
 
 from brainldm.commands import get
+from brainldm.core.errors import DataError
 from brainldm.core.findings import has_errors
 from brainldm.formats.release_check import check
 from brainldm.formats.released import open_release, read_volume_bytes, records
@@ -48,7 +49,10 @@ def test_a_sound_release_is_read(packaging: str, tmp_path: Path) -> None:
     assert {line[66:] for line in kept} >= set(get.TEXTS)
 
 
-@pytest.mark.parametrize("name", SPOILS)
+LARGE = ("4,000 bytes in 70,000 rows", "more rows than are read", "pages that unpack to 480 MB")  # some seconds to make
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in SPOILS])
 def test_a_hostile_release_is_one_error(name: str, sound: dict[str, Path], tmp_path: Path) -> None:
     packaging, spoil = SPOILS[name]
     folder = Path(shutil.copytree(sound[packaging], tmp_path / "release"))
@@ -70,3 +74,25 @@ def test_a_hostile_release_is_one_error(name: str, sound: dict[str, Path], tmp_p
 
 def test_there_are_enough_of_them() -> None:
     assert len(SPOILS) >= 60
+
+
+def test_a_link_that_stays_inside_is_followed(sound: dict[str, Path], tmp_path: Path) -> None:
+    """As in data sets of DataLad, whose files are links into a store beside them."""
+    folder = Path(shutil.copytree(sound["files"], tmp_path / "release"))
+    for name in ("README.md", "sub-000001/anat/sub-000001_T1w.nii.gz", "covariates.parquet"):
+        store = folder / "store" / Path(name).name
+        store.parent.mkdir(exist_ok=True)
+        (folder / name).rename(store)
+        (folder / name).symlink_to(store)
+    get.main(str(folder), tmp_path / "part", None, None)
+    assert (tmp_path / "part/README.md").read_bytes() == (sound["files"] / "README.md").read_bytes()
+    assert not [path for path in (tmp_path / "part").rglob("*") if path.is_symlink()]
+
+
+def test_a_part_is_not_written_into_its_release(sound: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(sound["files"], tmp_path / "release"))
+    before = tree(folder)
+    for out in (folder, folder / "part", tmp_path / "part/../release"):
+        with pytest.raises(DataError, match="lies in the release"):
+            get.main(str(folder), out, None, None)
+    assert tree(folder) == before

@@ -152,8 +152,12 @@ def test_a_hostile_server_is_one_error(name: str, made: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("head", "block", "pause_s"),
-    [(b"", b"", 1.0), (b"", b"H", 0.1), (OK + b"A: b", b"c", 0.1), (OK + b"Content-Length: 900\r\n\r\n", b"x", 0.1)],
-    ids=["silent", "a slow status", "slow headers", "a slow body"],
+    [
+        pytest.param(b"", b"", 1.0, id="silent"),
+        pytest.param(b"", b"H", 0.1, id="a slow status", marks=pytest.mark.slow),
+        pytest.param(OK + b"A: b", b"c", 0.1, id="slow headers", marks=pytest.mark.slow),
+        pytest.param(OK + b"Content-Length: 900\r\n\r\n", b"x", 0.1, id="a slow body"),
+    ],
 )
 def test_a_slow_server_is_given_up(head: bytes, block: bytes, pause_s: float, made: Path) -> None:
     """With the patience that users have."""

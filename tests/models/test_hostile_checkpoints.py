@@ -148,6 +148,7 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "bytes behind the tensors": ("age", header(dict, b"slack"), "fill"),
     "no tensors": ("age", header(lambda _: {}), "fill 0 bytes"),
     "a name of a tensor with escapes": ("age", header(lambda found: {"\x1b]0;owned\x07": found.pop(FIRST), **found}), "name of a tensor"),
+    "a name of half a letter": ("age", header(lambda found: {"\ud800": found.pop(FIRST), **found}), r"\\ud800"),
     "a tensor that is a text": ("age", header(lambda found: found | {FIRST: "a"}), FIRST),
     # the header as JSON
     "a key twice": ("age", raw(doubled_key(), bytes(4)), "twice"),

@@ -15,6 +15,7 @@ from scipy import ndimage
 from brainldm.core.errors import DataError
 from brainldm.core.files import read_json
 from brainldm.formats import figures, html, publishable
+from brainldm.formats.leaks.check import findings
 from brainldm.formats.nifti import read_volume
 from brainldm.stages.release import read_public_page
 from brainldm.stages.report import main
@@ -177,6 +178,19 @@ def test_the_public_page_has_the_figures_all_the_same(run: Run) -> None:
     assert f"{report['age_r_real']:.3f}" in run.public
 
 
+def test_the_leak_check_accepts_the_public_page_and_refuses_the_private_one(run: Run, tmp_path: Path) -> None:
+    lines = ["participant_id\tsex\tage_years\tventricles_ml\tbrain_ml"]
+    lines += [f"{name}\tF\t{50 + place + 0.1234}\t{20 + place + 0.4321}\t{1400 + place + 0.2468}" for place, name in enumerate(run.ids)]
+    (tmp_path / "covariates.tsv").write_text("\n".join(lines) + "\n")
+    refused = {}
+    for kind, text in (("public", run.public), ("private", run.private)):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "report.html").write_text(text, encoding="utf-8")
+        refused[kind] = list(findings(tmp_path / kind, tmp_path / "covariates.tsv"))
+    assert refused["public"] == []
+    assert len(refused["private"]) > 5
+
+
 def test_only_a_public_page_is_released(run: Run, tmp_path: Path) -> None:
     assert read_public_page(run.folder / "report-public.html") == run.public
     with pytest.raises(DataError, match=r"^Cannot release .*report\.html: it is not a public page .* Pass results/report-public\.html"):
@@ -201,6 +215,18 @@ def test_small_counts_of_people_are_not_told() -> None:
     assert [cell["n_train"] for cell in found["tables"]["coverage"]] == ["under 10", "under 10", "under 10", "10 to 19", "30 to 39"]
     assert found["tables"]["anatomy"] == {"thalamus": {"n_real": 50, "d": 0.1235}}
     assert "ladders" not in found["tables"]
+
+
+def test_verdicts_keep_what_does_not_rest_on_few_scans() -> None:
+    rows = {
+        "a": {"figure": "age_r", "value": 0.71234567, "limit": 0.41, "sense": ">=", "passed": True},
+        "b": {"figure": "fid", "value": 0.5, "limit": 0.41, "sense": "<=", "passed": False},
+        "c": {"figure": "ms_ssim", "value": 0.5, "limit": 0.41, "sense": "<=", "passed": False},
+    }
+    counts = {"age_r": 50, "age_r_real": 9, "fid": 9, "fid_real": 9, "ms_ssim": 44, "ms_ssim_reconstruction": 45}
+    figures = {key: value for name, n in counts.items() for key, value in ((name, 0.5), (f"{name}_n", n))}
+    found = publishable.figures({**figures, "verdicts": rows})["verdicts"]
+    assert [(row["value"], row["limit"]) for row in found.values()] == [(0.7123, None), (None, None), (0.5, 0.41)]
 
 
 def test_a_study_of_few_scans_has_a_public_page(tmp_path: Path) -> None:

@@ -91,6 +91,25 @@ def test_the_users_own_table_is_taken_as_it_is(tmp_path: Path, kind: str) -> Non
         request(tmp_path, training(), "000001-000002", design="table", table=str(path))
 
 
+def test_the_users_table_is_read_with_the_care_of_all_tables(tmp_path: Path) -> None:
+    header = "age_years,sex,ventricles_ml,brain_ml,note\n"
+    (tmp_path / "mine.json").write_text('{"sex": {"Levels": {"1": "male", "2": "female"}}}')
+    (tmp_path / "mine.csv").write_text(header + "70,2,30,1400,x\n71,1.0,31,1401,\n")
+    assert read_wanted(tmp_path / "mine.csv").tolist() == [[0, 70, 30, 1400], [1, 71, 31, 1401]]
+    (tmp_path / "mine.csv").write_text(header + '70,2,30,1400\n7_1,1,31,1401,x,y\n"71,5",1,31,1401,x\n70,9,30,1400,x\n')
+    with pytest.raises(DataError) as raised:
+        read_wanted(tmp_path / "mine.csv")
+    assert [fault.split(": ")[:2] for fault in str(raised.value).splitlines()[1:]] == [
+        ["  line 2", "the line is shorter than the header"],
+        ["  line 3", "the line is longer than the header"],
+        ["  line 4", "age_years"],
+        ["  line 5", "sex"],
+    ]
+    (tmp_path / "mine.json").write_text('{"age_years": {"Units": "months"}}')
+    with pytest.raises(DataError, match="the unit of age_years is not years"):
+        read_wanted(tmp_path / "mine.csv")
+
+
 def test_every_fault_of_the_users_table_is_listed_by_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("age_years,sex,ventricles_ml,brain_ml\n70,F,30,1400\n\nold,x,30,1400\n70,male,39872,\n-1,M,inf,1400\n")

@@ -86,6 +86,8 @@ def _cell(rng: Random, name: str, index: int, unit: str, has_levels: bool) -> tu
     odd = rng.random()
     if name == "participant_id":
         return f"sub-{index:03d}", f"sub-{index:03d}"
+    if name == "session_id":
+        return f"ses-{index:02d}", f"ses-{index:02d}"
     if name in ("t1w", "path"):
         return SCANS[index], SCANS[index]
     if name == "split":
@@ -176,6 +178,7 @@ def _finish(rng: Random, made: Made, lines: list[str], separator: str, is_quoted
         made.truth = None
     elif what == "open quote" and is_quoted and len(lines) > 2:
         first, last = sorted(rng.sample(range(1, len(lines)), 2))
+        lines = [line + separator if line.strip() and place not in (0, first, last) else line for place, line in enumerate(lines)]
         lines[first] += f'{separator}"he fell asleep'
         lines[last] += f'{separator}and moved"'
         lines[0] += f"{separator}remark"

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from brainldm.core.errors import DataError
 from brainldm.formats.leaks.archives import tar_pieces
 from brainldm.formats.leaks.compressed import nifti_pieces, png_pieces, volume_pieces
+from brainldm.formats.leaks.pages import page_pieces
 from brainldm.formats.leaks.parquet import parquet_pieces
 from brainldm.formats.leaks.people import PeopleSearch
 from brainldm.formats.leaks.pieces import Array, Fault, Pieces, Text, Unreadable
@@ -37,7 +38,8 @@ _WHOLE: dict[str, Reader] = {
     ".csv": lambda content: table_pieces(content, ","),
     ".png": png_pieces,
     ".torrent": torrent_pieces,
-    **dict.fromkeys((".md", ".txt", ".yaml", ".yml", ".cff", ".sha256", ".html", ".svg", ".bib", ".xml", ".rst"), text_pieces),
+    ".html": page_pieces,
+    **dict.fromkeys((".md", ".txt", ".yaml", ".yml", ".cff", ".sha256", ".svg", ".bib", ".xml", ".rst"), text_pieces),
 }
 _TEXT_NAMES = ("LICENSE", "CHANGES", "README", "CHANGELOG", "NOTICE", ".bidsignore", ".gitattributes")
 _STREAMED = (".tar", ".parquet", ".safetensors")

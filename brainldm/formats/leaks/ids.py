@@ -14,6 +14,7 @@ _DIGEST = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{32,64}(?![0-9A-Za-z])")
 _SEPARATOR = r"[\W_]{0,3}"
 LONG_NUMBER = 5  # digits: a number of fewer is a count as often as an id
 _QUOTES = ("'", '"')
+_ALONE = 64  # characters, at most, of a text that is nothing but a label
 _SHORTEST = 3  # digits of a label that stands alone, as a value or a name
 _ZEROED = 4  # digits of a label that begins with a zero, as no count does
 _RELEASED_DIGITS = 6  # of a synthetic participant's name
@@ -194,7 +195,7 @@ def _stands(needle: Needle, text: str, start: int, end: int, is_name: bool) -> b
     if significant >= LONG_NUMBER and not digits.endswith("000"):
         return not counted
     quoted = before[-1:] in _QUOTES and after[:1] in _QUOTES
-    alone = is_name or quoted or not (text[:start] + text[end:]).strip()
+    alone = is_name or quoted or (len(text) < _ALONE and not (text[:start] + text[end:]).strip())
     if run == digits and len(run) >= _SHORTEST and not counted and (alone or (run[0] == "0" and len(run) >= _ZEROED)):
         return len(run) >= _ZEROED or run[0] == "0" or not is_name
     known = prefix in ("sub", "subj", "subject", "participant", "patient") or _NAMED.search(before)

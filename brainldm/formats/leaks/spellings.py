@@ -12,8 +12,10 @@ from urllib.parse import unquote
 import numpy as np
 
 DEPTH = 3  # spellings inside spellings
+LARGE = 1 << 20  # characters of a text that is decoded once only
 MOST_INFLATED = 1 << 26  # bytes
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{6,}={0,2}")
+_PACKED = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{200,}={0,2}")
 _BASE64_LINES = re.compile(r"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{16,}\r?\n)+[A-Za-z0-9+/_-]+={0,2}")
 _BASE32 = re.compile(r"(?<![A-Za-z0-9])[A-Z2-7]{8,}={0,6}(?![A-Za-z0-9])")
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x)?((?:[0-9a-fA-F]{2}){4,})(?![0-9A-Za-z])")
@@ -23,7 +25,7 @@ _ESCAPE = re.compile(r"\\(?:u\{?([0-9a-fA-F]{4,6})\}?|U([0-9a-fA-F]{8})|x([0-9a-
 _TAG = re.compile(r"<[^<>]{1,400}>")
 _BITS = re.compile(r"(?<!\d)(?:[01]{8}[ ,]?){4,}(?!\d)")
 _QUOTED = re.compile(r"(?:=[0-9A-F]{2})+")
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:([,'\u2019\u202f\u00a0 ])\d{3})(?:\1\d{3})*(?![\d,])")
+_THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:([,'\u2019\u202f\u00a0 ])\d{3})(?:\1\d{3})*(?![\d,])")
 _PRINTABLE = bytes(int(32 <= code < 127) for code in range(256))
 _NARROW = bytes(int(code >= 32 and code != 127) for code in range(256))
 _NO_CONTROLS = bytes(code for code in range(256) if (code >= 32 and code != 127) or code in (9, 10, 13))
@@ -32,46 +34,65 @@ _TEXT_BYTES = bytes(code for code in range(256) if 32 <= code < 127 or code in (
 
 def spellings(text: str) -> Iterator[str | bytes]:
     """Yield `text` and what it says when it is decoded, up to DEPTH times; bytes where the decoded is no text."""
-    seen = {text}
-    layer = [text]
-    yield text
-    for _ in range(DEPTH):
+    packed = [_unpacked(run) for run in _PACKED.findall(text)]
+    yield from (blob for blob in packed if isinstance(blob, bytes))
+    layer = [_PACKED.sub("#", text) if packed else text]  # of random characters chance would make short ids
+    layer += [blob for blob in packed if isinstance(blob, str)]
+    seen = set(layer)
+    yield from layer
+    for depth in range(DEPTH):
         below: list[str] = []
         for one in layer:
+            if depth and len(one) > LARGE:
+                continue
             for found in _decoded(one):
                 if isinstance(found, bytes):
                     yield found
                 elif found not in seen:
                     seen.add(found)
-                    below.append(found)
                     yield found
+                    below.append(found)
+            plain = _without_marks(one)
+            if plain not in seen:
+                seen.add(plain)
+                yield plain
         layer = below
 
 
+def _unpacked(run: str) -> str | bytes:
+    """Return what a long run of base64 holds: text if it is text."""
+    code = _unbase64(run)
+    code = _inflated(code) or code
+    return as_text(code) or code
+
+
 def _decoded(text: str) -> Iterator[str | bytes]:
-    """Yield other readings of a text, one step deep."""
-    if "\0" in text:
-        yield text.replace("\0", "")
+    """Yield a text with every escape in it decoded once, then what codes of bytes in it hold."""
+    decoded = text
     if not text.isascii():
-        composed = unicodedata.normalize("NFKC", text)
-        yield "".join(character for character in composed if unicodedata.category(character) != "Cf")
-        yield _ascii_digits(composed)
-    if "&" in text:
-        yield html.unescape(text)
-    if "%" in text:
-        yield unquote(text, errors="replace")
-    if "<" in text:
-        yield _TAG.sub("", text)
-    if "\\" in text:
-        yield _ESCAPE.sub(_character, text)
-    if "=" in text:
-        yield _QUOTED.sub(_unquoted, text)
-    if "," in text or "'" in text or " " in text or not text.isascii():
-        yield _THOUSANDS.sub(_joined, text)
+        composed = _ascii_digits(unicodedata.normalize("NFKC", text))
+        decoded = "".join(character for character in composed if unicodedata.category(character) != "Cf")
+    if "&" in decoded:
+        decoded = html.unescape(decoded)
+    if "%" in decoded:
+        decoded = unquote(decoded, errors="replace")
+    if "\\" in decoded:
+        decoded = _ESCAPE.sub(_character, decoded)
+    if "=" in decoded:
+        decoded = _QUOTED.sub(_unquoted, decoded)
+    yield decoded
     blobs = list(_blobs(text))
     yield from (blob for blob in blobs if isinstance(blob, bytes))
     if texts := [blob for blob in blobs if isinstance(blob, str)]:
         yield "\n".join(texts)
+
+
+def _without_marks(text: str) -> str:
+    """Return a text without NUL characters, without tags, and without the marks between thousands."""
+    plain = text.replace("\0", "")
+    if "<" in plain:
+        plain = _TAG.sub("", plain)
+    return _THOUSANDS.sub(_joined, plain)
 
 
 def _blobs(text: str) -> Iterator[str | bytes]:
