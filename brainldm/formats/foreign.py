@@ -125,15 +125,6 @@ def _twice(rows: pd.DataFrame, places: list[list[Path]], broken: dict[int, str])
                 yield int(row.Index), f"{files[0].name} stands on {first} already: it would count twice. Keep one of the two rows."
 
 
-def _identity(path: Path) -> object:
-    """Return what two names of one file share."""
-    try:
-        status = path.stat()
-    except OSError:
-        return path
-    return status.st_dev, status.st_ino
-
-
 def _faults(row: Any, key: str, files: list[Path], like: dict[str, list[str]]) -> list[str]:
     name = getattr(row, key)
     faults = [] if len(files) == 1 else [f"{key}: expected one volume for {shown(name).strip(chr(39))}, found {len(files)}"]
