@@ -18,7 +18,7 @@ HELPERS = {"generate_baseline", "generate_as_published", "train_age_on"}  # rule
 
 def test_every_stage_has_its_module_and_its_rule_and_there_are_no_others():
     assert {path.stem for path in (ROOT / "brainldm/stages").glob("[a-z]*.py")} == set(STAGES)
-    assert {path.stem for path in (ROOT / "workflow/rules").glob("*.smk")} == {*STAGES, "configure"}
+    assert {path.stem for path in (ROOT / "workflow/rules").glob("*.smk")} == {*STAGES, "configure", "request_key"}
 
 
 def test_every_command_has_its_module_and_is_no_stage():

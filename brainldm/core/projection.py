@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from brainldm.core.config import AS_PUBLISHED, Config
 from brainldm.core.findings import Finding, warning
+from brainldm.core.request_key import PLACE
 from brainldm.core.rows import batch_names, shard_names
 from brainldm.core.story import BASELINES, STORY
 
@@ -70,6 +71,8 @@ def jobs(config: Config, n_scans: int | None) -> dict[str, int]:
     counts = dict.fromkeys(STORY, 1) | dict.fromkeys(BY_SHARD, len(shard_names(config.request.n_rows, config.request.rows_per_shard)))
     batches = 0 if n_scans is None else len(batch_names(n_scans, config.preprocess.scans_per_batch))
     counts |= dict.fromkeys(BY_BATCH, batches)
+    if config.request_key == PLACE:
+        counts["request_key"] = 1
     if config.source.kind == "manifest" and config.train_segmenter.label_maps:
         del counts["cohort"]  # else its label maps train the segmenter
     return {stage: count for stage, count in counts.items() if count}

@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from brainldm.core import request_key
 from brainldm.core.config import parse, section_json
 from brainldm.core.covariates import NAMES
 from brainldm.core.errors import ConfigError, DataError
@@ -158,38 +157,6 @@ def test_held_out_scans_have_no_influence(tmp_path: Path) -> None:
 def test_growth_and_shard_size_are_no_part_of_the_section() -> None:
     grown = {**CONFIG, "request": {**CONFIG["request"], "n_rows": 10**5, "rows_per_shard": 250}}
     assert section_json(parse(grown), "request") == section_json(parse(CONFIG), "request")
-
-
-def test_a_key_is_made_once_for_its_owner_alone_and_makes_other_rows_than_another(tmp_path: Path) -> None:
-    demo = request(tmp_path, training(), "000000-000009")
-    rows = {}
-    for name in ("mine", "yours"):
-        key = tmp_path / "private" / f"{name}.key"
-        request_key.create(key)
-        text = key.read_text()
-        request_key.create(key)
-        assert key.read_text() == text
-        assert key.stat().st_mode & 0o777 == 0o600
-        main(tmp_path / "request.json", tmp_path / "model.json", str(key), "000000-000009", tmp_path / "rows.parquet")
-        rows[name] = pd.read_parquet(tmp_path / "rows.parquet")
-        assert text.strip() not in (tmp_path / "rows.parquet").read_bytes().decode("latin-1")
-    drawn = [set(table["age_years"]) for table in (demo, *rows.values())]
-    assert not drawn[0] & drawn[1] | drawn[0] & drawn[2] | drawn[1] & drawn[2]
-
-
-def test_a_key_that_is_none_is_refused_and_one_that_others_read_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    request(tmp_path, training(), "000000-000001")
-    for content in (None, "", "abc", "0" * 63, "z" * 64):
-        key = tmp_path / "request.key"
-        key.unlink(missing_ok=True)
-        if content is not None:
-            key.write_text(content)
-        with pytest.raises(DataError, match=r"request\.key.*request\.key"):
-            main(tmp_path / "request.json", tmp_path / "model.json", str(key), "000000-000001", tmp_path / "rows.parquet")
-    key.write_text("0" * 64)
-    key.chmod(0o644)
-    assert request_key.read(key) == bytes(32)
-    assert f"chmod 600 {key}" in caplog.text
 
 
 def test_the_bootstrap_is_an_explicit_choice_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
