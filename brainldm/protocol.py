@@ -109,7 +109,11 @@ def read(path: Path) -> Protocol:
     found = checked(ProtocolFile, values, f"{path} as a protocol")
     shared = {"seed": found.seed, "precision": found.precision, "grid": found.grid}
     told = {stage: Given(stage=stage, section=values[stage], **shared) for stage in SECTIONS}
-    if differs := _difference(found.metrics, definitions(found.grid.shape)):
+    try:
+        ours = definitions(found.grid.shape)
+    except DataError as error:
+        raise DataError(f"Cannot use {path} as a protocol: {error}") from None
+    if differs := _difference(found.metrics, ours):
         version = printable(found.made_with.get("brainldm", "unknown"), 40)
         raise DataError(f"{path}: expected metrics as this version computes them, found another {differs}; take brainldm {version}")
     return Protocol(path, told, {str(name): digest for name, digest in found.sha256.items()})

@@ -104,6 +104,7 @@ PROTOCOLS: dict[str, tuple[Callable[[Values], None], str]] = {
     "a grid of petabytes": (put("grid", "shape", value=[10**6] * 3), r"grid\.shape\.0"),
     "a grid of gigabytes": (put("grid", "shape", value=[1000, 1000, 1000]), r"grid\.shape: .*voxels"),
     "a grid of no voxels": (put("grid", "shape", value=[0, 0, 0]), r"grid\.shape\.0"),
+    "a grid thinner than the window of similarities": (put("grid", "shape", value=[16, 24, 1]), "smaller than the window"),
     "a grid of one side": (put("grid", "shape", value=[16]), r"grid\.shape"),
     "voxels of no size": (put("grid", "spacing_mm", value=0), r"grid\.spacing_mm"),
     "a grid at the end of the world": (put("grid", "center_mm", value=[1e300, 0, 0]), r"grid\.center_mm"),
