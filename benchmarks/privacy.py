@@ -3,7 +3,7 @@
     python benchmarks/privacy.py                        # 2,000 training and 2,000 held-out people, 256 and 10,000 rows, 4 populations
     python benchmarks/privacy.py --rows 100000 --populations 10
 
-An area of 0.5 and equal rates on both kinds of people mean that the table tells nothing. Prints a table in Markdown.
+An AUC of 0.5 and equal rates on both kinds of people mean that the table tells nothing. Prints a table in Markdown.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from brainldm.metrics.table_audit import Table, audit_table  # noqa: E402
 
 PUBLIC = {"age_years": (44, 82), "ventricles_ml": (4, 250), "brain_ml": (1000, 2000)}
 HEADS = (
-    "design", "rows", "area (nearest)", "the most unusual tenth", "largest area of an attack", "replayed", "trilaterated",
+    "design", "rows", "AUC (nearest)", "the most unusual tenth", "largest AUC of an attack", "replayed", "trilaterated",
     "ventricles inferred",
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from networks import make_shard, write_results
+from release_files import MODEL
 from scans import TINY, write_section
 from web import serve
 
@@ -39,13 +40,15 @@ def results(tmp_path_factory) -> Path:
     (folder / "protocol.yaml").write_text("protocol: 1\n")
     training = {"participant_id": ["someone"], "sex": ["F"], "age_years": [50.1], "ventricles_ml": [20.2], "brain_ml": [1400.3]}
     write_tsv(folder / "covariates.tsv", pd.DataFrame(training))
+    (folder / "model.json").write_text(MODEL.model_dump_json())
+    tables = folder / "covariates.tsv", folder / "model.json"
     given = json.loads(sections["release"].read_text())
     given["section"]["packaging"] = "latents"
     write_json(sections["release"], given)
     packs, latents = (
         [folder / f"{stage}/{shard}.{end}" for shard in SHARDS] for stage, end in (("pack", "json"), ("generate", "safetensors"))
     )
-    inputs = (sections["release"], packs, folder / "report.json", folder / "covariates.tsv", folder / "release/checksums.sha256")
+    inputs = (sections["release"], packs, folder / "report.json", *tables, folder / "release/checksums.sha256")
     with pytest.raises(DataError, match="expected latents of every packed shard"):
         release.main(*inputs, latents[:1], folder / "train_autoencoder/model.safetensors")
     release.main(*inputs, latents, folder / "train_autoencoder/model.safetensors")

@@ -16,7 +16,7 @@ from brainldm.core.config import Config
 from brainldm.core.project import WORKFLOW
 from brainldm.core.projection import jobs as planned
 from brainldm.core.rows import batch_names, shard_names
-from brainldm.core.story import BASELINES, OPTIONAL
+from brainldm.core.story import BASELINES, OPTIONAL, STORY
 
 STATES = ("done", "running", "interrupted", "failed", "missing")
 
@@ -49,7 +49,8 @@ def jobs(config: Config, n_scans: int | None, folder: Path) -> Iterator[Job]:
     names = {"shard": shards, "batch": batch_names(n_scans or 0, config.preprocess.scans_per_batch), "baseline": BASELINES}
     begun, locked = _begun(folder), any((folder / ".snakemake/locks").glob("*"))
     asked_for = (stage for stage in OPTIONAL if (folder / "logs" / stage).exists())
-    for stage in (*planned(config, n_scans), *asked_for):
+    stages = [stage for stage in planned(config, n_scans) if stage in STORY]  # the key of the requests is no stage
+    for stage in (*stages, *asked_for):
         patterns = _patterns(stage)
         if not config.release.sample:  # an output of the rule on this condition alone
             patterns["output"] = [text for text in patterns["output"] if not text.startswith("results/release-sample/")]

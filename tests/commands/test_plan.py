@@ -47,7 +47,7 @@ def test_the_tables_tell_hours_jobs_disk_and_what_measuring_costs(tmp_path: Path
     [
         (["--device", "cuda"], {}, "expected a GPU, found none"),
         ([], {"grid": {"shape": [31, 40, 32]}}, "does not fit the networks"),
-        (["--diffusion", "nowhere"], {}, "nowhere: expected a brainldm checkpoint"),
+        (["--diffusion", "nowhere"], {}, "Cannot read nowhere: No such file or directory"),
     ],
 )
 def test_what_cannot_be_planned_is_one_error(tmp_path: Path, words: list[str], changes: dict[str, Any], message: str) -> None:

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 import typer
 from networks import make_shard, write_networks, write_results
+from release_files import MODEL
 from scans import TINY, write_section
 
 from brainldm.commands import verify, view
+from brainldm.core.config import Given
 from brainldm.core.errors import DataError
 from brainldm.core.files import write_json
 from brainldm.core.gate import audits
@@ -48,8 +50,10 @@ def results(tmp_path_factory) -> Path:
     (folder / "protocol.yaml").write_text("protocol: 1\n")
     training = {"participant_id": ["someone"], "sex": ["F"], "age_years": [50.1], "ventricles_ml": [20.2], "brain_ml": [1400.3]}
     write_tsv(folder / "covariates.tsv", pd.DataFrame(training))
+    (folder / "model.json").write_text(MODEL.model_dump_json())
+    tables = folder / "covariates.tsv", folder / "model.json"
     packs = [folder / f"pack/{shard}.json" for shard in SHARDS]
-    release.main(sections["release"], packs, folder / "report.json", folder / "covariates.tsv", folder / "release/checksums.sha256")
+    release.main(sections["release"], packs, folder / "report.json", *tables, folder / "release/checksums.sha256")
     return folder
 
 
@@ -84,7 +88,7 @@ def test_rows_of_results_and_of_a_release_come_back_bit_for_bit(results: Path, c
 
 def test_a_row_that_was_drawn_again_is_made_by_the_attempt_of_the_table(results: Path) -> None:
     data = open_dataset(results / "release")
-    given = data.made_by.section
+    given = Given.model_validate(data.provenance["section"])
     networks = rows.load(*(results / f"train_{name}/model.safetensors" for name in MODELS), make_fabric("cpu", "32-true", 0), TINY.generate)
     for attempt, verdict in ((0, "ok"), (1, "error")):  # these rows are first draws
         found = list(verify.made_again(data, data.table.head(2).assign(attempt=attempt), given, networks, tolerance=0.0))

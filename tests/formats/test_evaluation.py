@@ -42,6 +42,7 @@ def _tables(folder: Path, name: str) -> tuple[Path, Path]:
         "ventricles_ml": 30.0 + indices,
         "brain_ml": 1200.0,
         "in_support": True,
+        "cell": "",
     }
     measured = {
         "index": indices,

@@ -12,7 +12,7 @@ from brainldm.formats.nifti import encode_volume, voxel_sha256
 from brainldm.formats.shard_set import ShardSet, current, join, provenance
 from brainldm.formats.shards import commit, open_journal, pack, shard_rows
 
-GRID = Grid(shape=(4, 5, 3), spacing_mm=40.0, center_mm=(0, -17, 6))
+GRID = Grid(shape=(4, 5, 3), spacing_mm=20.0, center_mm=(0, -17, 6))
 
 
 def shard(folder: Path, name: str, weights: str = "aa", device: str = "CPU", **own: object) -> Path:

@@ -57,7 +57,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         latents.write_file(latents.file_of(folder / "latents.json", place), mu[part], sigma, names[part], "test")
     latents.write_manifest(folder / "latents.json", [names[:8], names[8:]])
     table = pd.DataFrame({"participant_id": names, "split": "train", "age_years": ages, "sex": ["F", "M"] * (N // 2), "volume": "none"})
-    write_tsv(folder / "covariates.tsv", table.assign(ventricles_ml=range(20, 20 + N), brain_ml=1400 + 7 * np.arange(N) % 11))
+    write_tsv(folder / "covariates.tsv", table.assign(ventricles_ml=20 + 5 * np.arange(N) % 12, brain_ml=1400 + np.arange(N) ** 2 % 11))
     grid = {"shape": [16, 24, 16], "spacing_mm": 10.0, "center_mm": [0, -17, 7]}
     write_json(folder / "section.json", {"stage": "train_diffusion", "seed": 1, "precision": "32-true", "grid": grid, "section": OPTIONS})
     model = copula.fit(covariate_array(read_tsv(folder / "covariates.tsv")), CovariateModel(), "covariates.tsv")

@@ -53,7 +53,9 @@ def inputs(tmp_path: Path) -> Inputs:
     latents.write_file(latents.file_of(tmp_path / "latents.json", 0), mu, sigma, names, "a test")
     latents.write_manifest(tmp_path / "latents.json", [names])
     table = pd.DataFrame({"participant_id": names, "split": ["train", "train", "test"] * (N // 3), "age_years": np.linspace(45, 80, N)})
-    table = table.assign(sex=["F", "M"] * (N // 2), volume="none", ventricles_ml=range(20, 20 + N), brain_ml=1400 + 7 * np.arange(N) % 11)
+    table = table.assign(
+        sex=["F", "M"] * (N // 2), volume="none", ventricles_ml=20 + 5 * np.arange(N) % 12, brain_ml=1400 + 7 * np.arange(N) ** 2 % 11
+    )
     write_tsv(tmp_path / "covariates.tsv", table)
     trained = table["split"] == "train"
     model = copula.fit(covariate_array(table[trained]), CovariateModel(), "table")

@@ -60,7 +60,8 @@ def _networks(folder: Path, kind: str) -> list[object]:
 def _released(made: Path) -> list[object]:
     packs = [word for shard in SHARDS for word in ("--pack", made / f"pack/{shard}.json")]
     tables = ["--covariates", made / "covariates.tsv", "--covariate-model", made / "model.json"]
-    return ["--section", made / "release.json", *packs, "--report", made / "report.json", *tables]
+    texts = ["--report", made / "report.json", "--page", made / "report-public.html"]
+    return ["--section", made / "release.json", *packs, *texts, *tables]
 
 
 def _remade(folder: Path) -> list[object]:
