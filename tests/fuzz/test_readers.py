@@ -19,6 +19,7 @@ from brainldm.core.covariates import NAMES, covariate_array
 from brainldm.core.errors import ScanError
 from brainldm.formats.manifest import read_manifest
 from brainldm.formats.nifti import encode_volume, quantise, read_volume
+from brainldm.formats.request_table import read_wanted
 from brainldm.formats.scan import read_scan
 from brainldm.formats.shards import commit, iterate_volumes, open_journal, read_latents
 from brainldm.formats.tables import read_parquet, write_parquet
@@ -111,7 +112,16 @@ def table(folder: Path) -> Case:
     }
 
 
-READERS = [manifest, scan, volume, weights, keras, shard, journal, table]
+def request(folder: Path) -> Case:
+    """The user's own rows of the design `table`, in each kind of file, and in other encodings."""
+    rows = requested(range(12))[list(NAMES)]
+    rows.to_parquet(folder / "wanted.parquet")
+    text = rows.to_csv(index=False)
+    samples = {"wanted.csv": text.encode(), "wanted.tsv": rows.to_csv(index=False, sep="\t").encode("utf-8-sig")}
+    return read_wanted, {**samples, "utf16.csv": text.encode("utf-16"), "wanted.parquet": (folder / "wanted.parquet").read_bytes()}
+
+
+READERS = [manifest, scan, volume, weights, keras, shard, journal, table, request]
 
 
 def check(case: Callable[[Path], Case], folder: Path, n: int) -> None:
