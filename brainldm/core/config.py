@@ -209,6 +209,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _mean_scan_stays_private(self) -> Self:
+        if self.release.packaging == "latents" and self.train_autoencoder.standardise and self.source.kind != "cohort":
+            raise ValueError(
+                "release.packaging is 'latents', which publishes the autoencoder, and train_autoencoder.standardise puts the mean training "
+                "scan into it: two releases that differ by one person give that person's scan. Set standardise to false, or package files"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _key_is_secret(self) -> Self:
         if self.request_key == DEMO and self.source.kind != "cohort":
             raise ValueError(f"request.key is {DEMO!r}, the published key of the embedded population: name a file, or null for {PLACE}")
