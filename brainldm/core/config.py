@@ -208,6 +208,21 @@ class Config(Section):
             raise ValueError("request.design is 'paired', and a row drawn again would leave its group's noise: set generate.attempts to 1")
         return self
 
+    @model_validator(mode="after")
+    def _mean_scan_stays_private(self) -> Self:
+        if self.release.packaging == "latents" and self.train_autoencoder.standardise and self.source.kind != "cohort":
+            raise ValueError(
+                "release.packaging is 'latents', which publishes the autoencoder, and train_autoencoder.standardise puts the mean training "
+                "scan into it: two releases that differ by one person give that person's scan. Set standardise to false, or package files"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _key_is_secret(self) -> Self:
+        if self.request_key == DEMO and self.source.kind != "cohort":
+            raise ValueError(f"request.key is {DEMO!r}, the published key of the embedded population: name a file, or null for {PLACE}")
+        return self
+
 
 def parse(values: dict[str, Any], name: str = "config") -> Config:
     """Check a nested dictionary; ConfigError lists every fault, with a hint for mistyped keys."""

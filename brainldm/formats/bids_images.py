@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from brainldm.core.errors import DataError
+from brainldm.core.regular_files import MOST_TEXT, open_regular, read_all
 from brainldm.formats.identifiers import ID_PATTERN, LABEL, SESSION_PATTERN
 
 CONTRAST = "ce-*"
@@ -148,10 +150,11 @@ def _unwanted(own: list[str], excluded: tuple[str, ...]) -> str | None:
 def _unwanted_by_sidecar(path: Path, excluded: tuple[str, ...]) -> str | None:
     """Return why the JSON beside an image says that it is not wanted, or None; one that cannot be read says nothing."""
     try:
-        told = json.loads(path.with_name(path.name.partition(".")[0] + ".json").read_text(encoding="utf-8-sig"))
+        beside = path.with_name(path.name.partition(".")[0] + ".json")
+        told = json.loads(read_all(open_regular(beside), beside, MOST_TEXT).decode("utf-8-sig"))
         kinds = {str(kind).upper() for kind in told.get("ImageType", [])}
         agent = str(told.get("ContrastBolusIngredient") or "none").strip().casefold()
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (DataError, ValueError, AttributeError, TypeError, RecursionError):
         return None
     if kinds & NO_MAGNITUDE_TYPES and not kinds & MAGNITUDE_TYPES:
         return f"its .json calls it no magnitude image ({', '.join(sorted(kinds & NO_MAGNITUDE_TYPES))})"

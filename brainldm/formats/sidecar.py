@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from brainldm.core.errors import DataError
+from brainldm.core.regular_files import MOST_TEXT, open_regular, read_all
 from brainldm.formats.numbers import number
 from brainldm.formats.pointers import link_remedy, pointer_remedy
 
@@ -157,7 +158,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         return dict(pairs)
 
     try:
-        content = path.read_bytes()
+        path.stat()
+        content = read_all(open_regular(path, "JSON file"), path, MOST_TEXT)
         if remedy := pointer_remedy(content):
             raise DataError(f"{path} holds a pointer to its content only. {remedy}.")
         told = json.loads(content.decode("utf-8-sig"), object_pairs_hook=once)

@@ -33,13 +33,14 @@ def main(
     options, seed = given.own(TrainAge), int(np.random.SeedSequence([given.seed, repeat]).generate_state(1)[0]) if repeat else given.seed
     volumes, ages = _trained_on(covariates, shard or [], request or [], given.grid)
     fabric = make_fabric(device, given.precision, seed)
-    moments = {"age_mean": float(ages.mean()), "age_sd": float(ages.std())}
+    centre, spread = float(np.round(ages.mean())), float(max(np.round(ages.std()), 1))  # in full they would tell the age of a last person
+    moments = {"age_mean": centre, "age_sd": spread}
     architecture = {"channels": options.channels, "space_to_depth": options.space_to_depth, "shape": given.grid.shape}
     network = AgeModel({"kind": "age", **architecture, **moments})
     network.standardise(*mean_and_spread(volumes))
     optimizer = Optimizer(fabric, network, options)
     draw = batches(len(volumes), options.batch_size, seed)
-    targets = torch.from_numpy((ages - ages.mean()) / ages.std()).to(fabric.device)
+    targets = torch.from_numpy((ages - np.float32(centre)) / np.float32(spread)).to(fabric.device)
 
     def step(index: int, mine: slice) -> dict[str, torch.Tensor]:
         chosen = draw(index)[mine]

@@ -28,6 +28,11 @@ def test_shipped_configurations_are_valid(path):
         ({"request__design": "paired", "request__values": {"sex": ["F", "M"]}}, ["paired", "set generate.attempts to 1"]),
         ({"grid__spacing_mm": -1}, ["grid.spacing_mm", "greater than 0"]),
         ({"source__kind": "manifest"}, ["source", "manifest"]),
+        ({"source__kind": "manifest", "source__manifest": "scans.tsv", "request__key": "demo"}, ["request.key", "published key"]),
+        (
+            {"source__kind": "manifest", "source__manifest": "scans.tsv", "release__packaging": "latents"},
+            ["train_autoencoder.standardise", "mean training scan"],
+        ),
         ({"request__table": "a{b}.csv"}, ["request.table", "no { or }", "a{b}.csv"]),
         ({"train_diffusion__prediction": "x0"}, ["train_diffusion.prediction", "epsilon"]),
     ],

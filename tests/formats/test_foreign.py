@@ -1,11 +1,15 @@
 """Volumes that others made: rows find their files by path or by name, and every fault is named by its line."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from brainldm.core.errors import DataError
+from brainldm.formats.bids_images import _unwanted_by_sidecar
 from brainldm.formats.foreign import volumes_of
+from brainldm.formats.sidecar import sidecar_of
 
 
 @pytest.fixture
@@ -109,3 +113,17 @@ def test_every_fault_is_named_by_its_line(folder: Path) -> None:
         volumes_of(folder, table(folder, "id\n1\n"))
     with pytest.raises(DataError, match=r"Cannot read .*nowhere"):
         volumes_of(folder / "nowhere", None)
+
+
+def huge(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 33)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, huge])
+def test_what_stands_beside_a_table_is_a_file_of_bounded_size(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    (tmp_path / "a.csv").write_text("path,age_years\n")
+    make(tmp_path / "a.json")
+    with pytest.raises(DataError, match="Cannot read"):
+        sidecar_of(tmp_path / "a.csv")
+    assert _unwanted_by_sidecar(tmp_path / "a.nii.gz", ()) is None

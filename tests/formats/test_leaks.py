@@ -5,11 +5,14 @@ import os
 import struct
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import typer
-from leak_plants import FORMS, SPELLINGS, arrow, member, packed, parquet, people, put, tar, tensors, torrent, volume
+from leak_plants import FORMS, SPELLINGS, arrow, member, packed, parquet, people, picture, put, tar, tensors, torrent, volume
 from release_files import make_results, pack_all
 from release_files import release as make_the_release
 
@@ -53,6 +56,34 @@ def test_a_bare_label_is_found_in_every_form(tmp_path: Path, label: str) -> None
 def test_an_id_is_found_in_every_spelling(release: Path, spelling: str, value: str) -> None:
     put(release, "README.md", f"see {SPELLINGS[spelling](value)} there")
     assert any(f"'{value}'" in line for line in found_in(release))
+
+
+def odd_mode(folder: Path) -> None:
+    made = bytearray(tar([member()], [b"{}"]))
+    made[100:108] = b"%07o\0" % 1000027
+    made[148:156] = b"%06o\0 " % sum(made[:148] + b" " * 8 + made[156:512])
+    put(folder, "s.tar", bytes(made))
+
+
+AS_NUMBERS = {
+    "tensor of 64 bits": lambda f: put(f, "a.safetensors", tensors(x=np.array([1000027, 1000030], np.int64))),
+    "tensor of floats": lambda f: put(f, "a.safetensors", tensors(x=np.array([0.5, 1000027], np.float32))),
+    "voxels": lambda f: put(f, "v.nii", nib.Nifti1Image(np.full((2, 2, 2), 1000027, np.int32), np.eye(4)).to_bytes()),
+    "PNG gamma": lambda f: put(f, "a.png", gamma(1000027)),
+    "tar mode": odd_mode,
+}
+
+
+def gamma(value: int) -> bytes:
+    chunk = b"gAMA" + struct.pack(">I", value)
+    made = picture()
+    return made[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + made[33:]
+
+
+@pytest.mark.parametrize("form", AS_NUMBERS)
+def test_an_id_is_found_as_a_binary_number(release: Path, form: str) -> None:
+    AS_NUMBERS[form](release)
+    assert any("'1000027'" in line for line in found_in(release))
 
 
 def link_out(folder: Path) -> None:

@@ -5,7 +5,9 @@ import json
 import struct
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from leak_plants import arrow, member, packed, parquet, people, put, tar, tensors, torrent, volume
@@ -71,6 +73,13 @@ ROWS = {
     "a volume's header": lambda f: put(f, "v.nii.gz", packed(volume("61.3 M 30.2361 1598.7513"))),
     "a header's numbers": lambda f: put(f, "v.nii.gz", packed(header_numbers())),
     "a tensor": lambda f: put(f, "a.safetensors", tensors(person=np.array([0.0, 61.3, 30.2361, 1598.7513], np.float32))),
+    "JSON as pandas writes it": lambda f: put(f, "a.json", long_table().to_json()),
+    "YAML of columns": lambda f: put(f, "a.yaml", "".join(f"{name}: {cells.tolist()}\n" for name, cells in long_table().items())),
+    "a number a line": lambda f: put(f, "a.md", "".join(f"# {name}\n{cells.to_csv(index=False)}" for name, cells in long_table().items())),
+    "a plot's script": lambda f: put(f, "a.html", f"<script>{[f'v={cells.tolist()}' for _, cells in long_table().items()]}</script>"),
+    "tensors, one for each covariate": lambda f: put(f, "a.safetensors", tensors(**dict(zip("abc", tall(), strict=True)))),
+    "voxels of floats": lambda f: put(f, "v.nii", nib.Nifti1Image(tall()[..., None], np.eye(4)).to_bytes()),
+    "voxels of floats, the other way": lambda f: put(f, "v.nii", nib.Nifti1Image(tall().T[..., None], np.eye(4)).to_bytes()),
     "a tensor, columns are people": lambda f: put(f, "a.safetensors", tensors(x=tall())),
     "metadata of tensors": lambda f: put(f, "a.safetensors", tensors({"spec": '{"low": [61.3, 30.2361, 1598.7513]}'})),
     "a torrent": lambda f: put(f, "a.torrent", torrent(comment="30.2361/1598.7513")),
@@ -104,6 +113,12 @@ def header_numbers() -> bytes:
     content = bytearray(volume())
     content[56:68] = struct.pack("<3f", 61.3, 30.2361, 1598.7513)
     return bytes(content)
+
+
+def long_table() -> pd.DataFrame:
+    made = people([f"sub-{i + 1:06d}" for i in range(60)], seed=3)[["age_years", "ventricles_ml", "brain_ml"]].round(4)
+    made.loc[40] = list(PERSON.values())
+    return made
 
 
 def tall() -> np.ndarray:

@@ -14,6 +14,7 @@ _TEXTS |= {"version": (257, 8), "end": (500, 12)}
 _NUMBERS = {"mode": (100, 8), "user id": (108, 8), "group id": (116, 8), "size": (124, 12), "time": (136, 12), "checksum": (148, 8)}
 _NUMBERS |= {"device": (329, 8), "device, minor": (337, 8)}
 _OWN = ("user id", "group id", "time", "device", "device, minor")  # numbers that do not follow from the content
+_MOST_MODE = 0o7777  # a larger mode is none
 _OCTAL = re.compile(rb" *[0-7]*[ \0]*")
 _FILES = b"0\0"
 _LONG = {b"L": "long name", b"K": "long link", b"x": "pax records", b"g": "pax records of all members"}
@@ -78,7 +79,7 @@ def _header(header: bytes, label: str) -> Pieces:
             yield Fault(f"{label}, {name}", "a number with other characters in its field")
             yield Field(f"{label}, {name}", content)
             continue
-        if number and name in _OWN:
+        if number and (name in _OWN or (name == "mode" and number > _MOST_MODE)):
             yield Text(f"{label}, {name}", str(number))
     full = header[0:100].rstrip(b"\0")
     if prefix := header[345:500].rstrip(b"\0"):

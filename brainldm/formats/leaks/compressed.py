@@ -9,6 +9,7 @@ import numpy as np
 from isal import isal_zlib
 
 from brainldm.formats.leaks.pieces import Array, Fault, Field, Piece, Pieces, Text, Unreadable, rest
+from brainldm.formats.leaks.tensors import likely
 
 MOST_BYTES = 4 << 30  # of what is decompressed in memory
 _STEP = 1 << 20
@@ -21,8 +22,11 @@ _HEADER_NUMBERS = {
     **{"slice_start": (74, "h"), "pixdim": (76, "8f"), "scl_slope": (112, "2f"), "slice_end": (120, "h"), "cal": (124, "2f")},
     **{"slice_duration": (132, "2f"), "glmax": (140, "2i"), "quatern": (256, "6f"), "srow": (280, "12f")},
 }
+_NUMBERS_AS_WRITTEN = {8: "i4", 16: "f4", 64: "f8", 768: "u4"}  # types that hold an id or a covariate, and no volume of ours
+_FEW = 64  # columns of a table in voxels
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_NUMBERS = {b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"sBIT", b"bKGD", b"hIST", b"tIME"}
+_PNG_WIDE = {b"gAMA", b"cHRM", b"pHYs"}  # of numbers of 32 bits
 _PNG_TEXTS = {b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"iCCP", b"sPLT"}
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
@@ -113,6 +117,11 @@ def nifti_pieces(content: bytes) -> Pieces:
     if len(content) < end:
         raise Unreadable(f"a NIfTI header that promises {end} bytes in a file of {len(content)}")
     yield Array("voxels", content[start:end])
+    if data_type in _NUMBERS_AS_WRITTEN:
+        voxels = np.frombuffer(content[start:end], order + _NUMBERS_AS_WRITTEN[data_type])
+        yield from likely("voxels", voxels)
+        if len(voxels) and 1 < (columns := len(voxels) // dimensions[1]) <= _FEW:
+            yield from likely("voxels, by columns", voxels.reshape(columns, dimensions[1]).T.reshape(-1))
     if len(content) > end:
         yield Fault("behind the voxels", f"{len(content) - end} bytes behind the voxels")
         yield Field("behind the voxels", content[end:])
@@ -170,6 +179,9 @@ def png_pieces(content: bytes) -> Pieces:
 def _chunk(name: str, kind: bytes, chunk: bytes) -> Pieces:
     """Yield what stands in a chunk that holds no pixels."""
     yield Field(f"PNG chunk {name}", chunk)
+    if kind in _PNG_WIDE:
+        whole = len(chunk) // 4
+        yield Text(f"PNG chunk {name}", "\n".join(map(str, struct.unpack_from(f">{whole}I", chunk))))
     if kind not in _PNG_NUMBERS | _PNG_TEXTS | {b"IEND"}:
         yield Fault(f"PNG chunk {name}", "a chunk of a kind that is not known")
     if kind in (b"zTXt", b"iCCP", b"iTXt"):

@@ -140,13 +140,6 @@ class IdSearch:
             if found[0] in self.digests:
                 yield f"{self.digests[found[0]]} as its hash"
 
-    def find_numbers(self, numbers: Iterable[int]) -> Iterator[str]:
-        """Yield the ids that are among numbers of an unknown column."""
-        for number in numbers:
-            for needle in self.by_digits.get(str(number), ()):
-                if len(needle.digits.lstrip("0")) >= LONG_NUMBER:
-                    yield needle.shown
-
     def _without_names_of_others(self, text: str) -> str:
         """Return the text without the names of synthetic participants, of shards, and numbers that name something else."""
         if self.n_released:

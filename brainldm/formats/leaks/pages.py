@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from brainldm.formats.leaks.compressed import gzip_pieces, nifti_pieces, png_pieces
 from brainldm.formats.leaks.pieces import Array, Fault, Pieces, Text
-from brainldm.formats.leaks.texts import decode, json_pieces, text_pieces
+from brainldm.formats.leaks.texts import columns_of, decode, json_pieces, text_pieces
 
 _ENCODED = re.compile(r"[A-Za-z0-9+/]{100,}={0,2}")  # shorter ones stay in the text, which is searched for encoded names too
 _DATA = re.compile(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', re.S)
@@ -26,6 +26,7 @@ def page_pieces(content: bytes) -> Pieces:
     for block in _DATA.findall(plain):
         yield from json_pieces(block.encode())
     yield Text("text", plain)
+    yield from columns_of(plain)
 
 
 def _encoded(run: str) -> Pieces:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from brainldm.formats.leaks.numbers import units_of
-from brainldm.formats.leaks.pieces import Array, Fault, Field, Pieces, Text, Unreadable, windows
+from brainldm.formats.leaks.pieces import Array, Fault, Field, Pieces, Records, Text, Unreadable, windows
 
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?"}
 _SIZES = {**{name: np.dtype(kind).itemsize for name, kind in _TYPES.items()}, "BF16": 2, "U16": 2, "U32": 4, "U64": 8}
@@ -17,6 +17,8 @@ _ENTRY = ("dtype", "shape", "data_offsets")
 _LONGEST_HEADER = 100_000_000
 _AT_ONCE = 1 << 24  # numbers of a tensor that are compared at once
 _DEEPEST = 50
+_MOST_PEOPLE = 1_000_000  # numbers of a tensor that is compared with others of its length
+_MOST_IDS = 100_000  # whole numbers of a tensor, at most, that are searched for ids
 _LIKELY = (10.0, 1e5)  # no weight of a network is as large as an age or a volume
 
 
@@ -40,13 +42,18 @@ def tensor_pieces(path: Path) -> Pieces:
         used = dict(value) if name != "__metadata__" else {}
         yield from (Text(f"header, {name}, {key}", f"{key}: {one}") for key, one in value if key not in _ENTRY or used.get(key) != one)
     data = np.memmap(path, np.uint8, "r", offset=8 + length) if n_bytes > 8 + length else np.zeros(0, np.uint8)
+    flat: dict[int, list[np.ndarray]] = {}
     end = 0
     for begin, stop, name, entry in placed:
         size = _SIZES.get(entry.get("dtype"), 0)
         if begin != end or stop > len(data) or size == 0 or math.prod(entry["shape"]) * size != stop - begin:
             raise Unreadable(f"tensor {name}: bytes that are not those of its type and shape, right behind the tensor before")
         yield from _tensor(f"tensor {name}", data[begin:stop], entry["dtype"], entry["shape"])
+        if len(entry["shape"]) == 1 and entry["dtype"] in _TYPES and 2 <= entry["shape"][0] <= _MOST_PEOPLE:
+            flat.setdefault(entry["shape"][0], []).append(data[begin:stop].view(_TYPES[entry["dtype"]]))
         end = stop
+    for alike in flat.values():
+        yield from _side_by_side([one for one in alike if one.max() >= _LIKELY[0]])
     if end != len(data):
         yield Fault("behind the tensors", f"{len(data) - end} bytes behind the tensors")
         yield Field("behind the tensors", data[end:].tobytes())
@@ -59,22 +66,37 @@ def _tensor(place: str, data: np.ndarray, kind: str, shape: list[int]) -> Pieces
     if kind not in _TYPES or kind == "BOOL":
         return
     values = data.view(_TYPES[kind])
-    yield from _likely(place, values)
+    yield from likely(place, values)
     if len(shape) == 2 and min(shape) <= 64:
-        yield from _likely(f"{place}, by columns", values.reshape(shape).T.reshape(-1))
+        yield from likely(f"{place}, by columns", values.reshape(shape).T.reshape(-1))
 
 
-def _likely(place: str, values: np.ndarray) -> Pieces:
-    """Yield the numbers of the size of covariates that stand in a tensor, as neighbours."""
+def likely(place: str, values: np.ndarray) -> Pieces:
+    """Yield the numbers of the size of covariates that stand in a tensor, as neighbours, and those that could be ids."""
     parts = []
+    whole: list[np.ndarray] = []
     for start in range(0, len(values), _AT_ONCE):
         part = values[start : start + _AT_ONCE]
         size = np.abs(part.astype(np.float32) if part.dtype.kind == "f" else part.astype(np.int64))
         parts.append(part[(size >= _LIKELY[0]) & (size < _LIKELY[1])])
+        large = part[size >= _LIKELY[1]]
+        whole.append(large[np.isfinite(large) & (large == np.trunc(large))])
     kept = np.concatenate(parts) if parts else values
+    large = np.concatenate(whole) if whole else values
+    if values.dtype.itemsize > 2 and 0 < len(large) < _MOST_IDS:
+        yield Text(place, "\n".join(str(int(value)) for value in large.tolist()))
     yield from windows(place, kept.astype(np.float64), units_of(kept), scaled=False)
-    if kept.dtype.kind in "iu" and kept.dtype.itemsize > 2 and len(kept) < 100_000:
+    if kept.dtype.kind in "iu" and kept.dtype.itemsize > 2 and len(kept) < _MOST_IDS:
         yield Text(place, "\n".join(map(str, kept.tolist())))
+
+
+def _side_by_side(vectors: list[np.ndarray]) -> Pieces:
+    """Yield as records what stands at equal places of tensors of one length."""
+    for start in range(0, len(vectors), 12):
+        some = vectors[start : start + 24]
+        if len(some) > 1:
+            values = np.stack([one.astype(np.float64) for one in some], axis=1)
+            yield Records("tensors side by side", values, np.stack([units_of(one) for one in some], axis=1), scaled=False)
 
 
 def torrent_pieces(content: bytes) -> Pieces:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from brainldm.formats.leaks.parquet import NUMERIC
 from brainldm.formats.leaks.pieces import Pieces, Records, Text, Unreadable
 
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+_LIST = re.compile(r"\[[^\[\]]{50,}\]|(?:^[ \t]*(?:- )?[-+]?\d+(?:\.\d+)?,?[ \t]*(?:\r?\n|\Z)){2,}", re.M)
+_NEIGHBOURS = 24  # numbers of a text that are compared with each other
 _AT_ONCE = 10_000  # rows of a table
 _SHORT = 64  # rows of a table whose columns may be people
 
@@ -31,7 +34,22 @@ def decode(content: bytes) -> str:
 
 def text_pieces(content: bytes) -> Pieces:
     """Yield a text."""
-    yield Text("text", decode(content))
+    text = decode(content)
+    yield Text("text", text)
+    yield from columns_of(text)
+
+
+def columns_of(text: str) -> Pieces:
+    """Yield as records what stands at equal places of long lists of numbers in a text: in brackets, or one number a line."""
+    lists: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for found in _LIST.finditer(text):
+        numbers = numbers_of(found[0])
+        if len(numbers[0]) > _NEIGHBOURS:
+            lists.setdefault(len(numbers[0]), []).append(numbers)
+    for alike in lists.values():
+        if len(alike) > 1:
+            values, units = (np.stack(columns, axis=1) for columns in zip(*alike, strict=True))
+            yield Records("lists side by side", values, units)
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -79,7 +97,7 @@ def _aligned(value: Any) -> Pieces:
     if not isinstance(value, list):
         return
     inside = [item[1] for item in value] if isinstance(value, Pairs) else value
-    lists = [item for item in inside if isinstance(item, list) and not isinstance(item, Pairs) and len(item) > 1]
+    lists = [[one[1] for one in item] if isinstance(item, Pairs) else item for item in inside if isinstance(item, list) and len(item) > 1]
     for length in {len(item) for item in lists}:
         side_by_side = [item for item in lists if len(item) == length]
         if len(side_by_side) > 1:
