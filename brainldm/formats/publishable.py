@@ -112,11 +112,23 @@ def tables(found: Mapping[str, Any]) -> dict[str, Any]:
         public["coverage"] = [rounded({**cell, "n_train": spoken(cell["n_train"])}) for cell in found["coverage"]]
     attacks = [row for target in found.get("membership", {}).values() for row in target.values()]
     if attacks and all(min(row["auc_n"], row["n_others"]) >= LEAST_SCANS for row in attacks):
-        public["membership"] = rounded(found["membership"])
+        public["membership"] = {
+            target: {name: rounded(_of_enough(row)) for name, row in table.items()} for target, table in found["membership"].items()
+        }
+    if "table_attacks" in found:
+        public["table_attacks"] = {name: rounded(_of_enough(row)) for name, row in found["table_attacks"].items()}
     if "anatomy" in found:
         enough = {name: row for name, row in found["anatomy"].items() if row["n_real"] >= LEAST_SCANS}
         public["anatomy"] = {name: rounded({**row, "n_real": coarse(row["n_real"])}) for name, row in enough.items()}
     return public
+
+
+def _of_enough(attack: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of an attack, those of the unusual tenth as not computed where it is fewer than LEAST_SCANS of either kind."""
+    if min(attack["unusual_auc_n"], attack["unusual_n_others"]) >= LEAST_SCANS:
+        return dict(attack)
+    hidden = {"unusual_auc": None, "unusual_auc_ci": [None, None], "unusual_tpr": None, "unusual_tpr_ci": [None, None]}
+    return {**attack, **hidden, "unusual_tpr_chance": None}
 
 
 def coarse(count: int) -> int:
