@@ -9,6 +9,7 @@ import typer
 from brainldm.core import outputs
 from brainldm.core.config import Generate, Given
 from brainldm.core.files import write_text
+from brainldm.formats import publishable
 from brainldm.models import autoencoder, bundle, bundle_export, checkpoint, diffusion, pretrained
 
 app = typer.Typer()
@@ -63,5 +64,5 @@ def pack(
     overwrite: Annotated[bool, typer.Option("--overwrite", help=outputs.HELP)] = False,
 ) -> None:
     """A finished run's model in 16-bit floats with its recipe: what `brainldm sample --model` takes."""
-    pretrained.pack(results, out, {"command": command, "hardware": hardware}, overwrite)
+    pretrained.pack(results, out, {"command": command, "hardware": hardware}, overwrite, publishable.figures)
     logging.info("%s: %.1f MB", out, sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6)

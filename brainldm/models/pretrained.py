@@ -3,6 +3,7 @@
 import datetime
 import platform
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,14 +45,20 @@ def find(folder: Path) -> Model:
     return Model(*(file_inside(folder, name) for name in names))
 
 
-def pack(results: Path, out: Path, told: dict[str, str], overwrite: bool = False) -> None:
+Report = dict[str, Any]
+
+
+def pack(results: Path, out: Path, told: dict[str, str], overwrite: bool = False, publishable: Callable[[Report], Report] = dict) -> None:
     """Write the networks of a finished run in 16-bit floats, how to sample them, what measured them, and recipe.json: what made them.
 
-    `told` (command, hardware) goes into the recipe as it is. OutputError if `out` holds files and `overwrite` is not set.
+    `told` (command, hardware) goes into the recipe as it is, of the evaluation's report what `publishable` returns, of the configuration
+    all but paths. OutputError if `out` holds files and `overwrite` is not set.
     """
     given = find(results)
     sections = {path.stem: read_json(path) for path in sorted((results / "configure").glob("*.json"))}
-    measured = {name: value for name, value in read_json(results / "evaluate/report.json").items() if not isinstance(value, dict)}
+    measured = {
+        name: value for name, value in publishable(read_json(results / "evaluate/report.json")).items() if not isinstance(value, dict)
+    }
     own = sections["generate"]
     shared = {name: own[name] for name in ("seed", "precision", "grid")}
     trained = datetime.datetime.fromtimestamp(given.diffusion.stat().st_mtime, datetime.UTC)
@@ -66,10 +73,19 @@ def pack(results: Path, out: Path, told: dict[str, str], overwrite: bool = False
             "trained": trained.date().isoformat(),
             "versions": {"brainldm": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "files": files,
-            "configuration": shared | {stage: section["section"] for stage, section in sections.items()},
+            "configuration": shared | {stage: _without_paths(section["section"]) for stage, section in sections.items()},
             "measured": measured,
         }
         write_json(folder / "recipe.json", recipe)
+
+
+def _without_paths(value: Any) -> Any:
+    """Return a part of the configuration in which no path tells of the machine that it was written for."""
+    if isinstance(value, dict):
+        return {key: _without_paths(item) for key, item in value.items()}
+    if isinstance(value, str) and ("/" in value or "\\" in value):
+        return "(a path)"
+    return value
 
 
 def _halved(path: Path, folder: Path, name: str) -> dict[str, Any]:

@@ -27,13 +27,17 @@ def results(tmp_path: Path) -> Path:
         checkpoint.save(folder / f"train_{name}/model.safetensors", network.state_dict(), network.spec)
     for stage in ("generate", "train_diffusion"):
         write_text(folder / f"configure/{stage}.json", section_json(CONFIG, stage))
-    write_json(folder / "evaluate/report.json", {"ventricles_r": 0.5, "plots": {"x": 1}})
+    write_json(folder / "evaluate/report.json", {"ventricles_r": 0.5, "private": 1.5, "plots": {"x": 1}})
     return folder
 
 
 def test_a_packed_model_loads_without_more_and_tells_what_made_it(tmp_path: Path, results: Path) -> None:
     out = tmp_path / "packed"
-    pretrained.pack(results, out, {"command": "make demo", "hardware": "none"})
+    section = read_json(results / "configure/train_diffusion.json")
+    section["section"]["somewhere"] = "/home/me/scans"
+    write_json(results / "configure/train_diffusion.json", section)
+    told = {"command": "make demo", "hardware": "none"}
+    pretrained.pack(results, out, told, publishable=lambda report: {key: value for key, value in report.items() if key != "private"})
     given, packed = pretrained.find(results), pretrained.find(out)
     for before, after, load in zip(given[:2], packed[:2], (autoencoder.load, diffusion.load), strict=True):
         assert after.stat().st_size < 0.6 * before.stat().st_size
@@ -43,6 +47,7 @@ def test_a_packed_model_loads_without_more_and_tells_what_made_it(tmp_path: Path
             torch.testing.assert_close(half[name], tensor, rtol=1e-3, atol=1e-6)
     recipe = read_json(out / "recipe.json")
     assert (recipe["command"], recipe["measured"]) == ("make demo", {"ventricles_r": 0.5})
+    assert recipe["configuration"]["train_diffusion"]["somewhere"] == "(a path)"
     assert recipe["configuration"]["train_diffusion"]["steps"] == CONFIG.train_diffusion.steps
     assert recipe["files"]["diffusion"]["made_from_sha256"] == sha256(given.diffusion)
     assert read_json(out / pretrained.SECTION)["section"]["steps"] == CONFIG.generate.steps
