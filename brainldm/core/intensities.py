@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from brainldm.core.config import Flags
+from brainldm.core.scan_flags import Flags
 
 SAMPLED = 100  # places along each axis, at most twice as many, of those from which quantiles are estimated
 ENDS = (0.1, 99.9)  # percentiles; a few voxels lie beyond

@@ -4,8 +4,8 @@ from functools import cache
 
 import numpy as np
 
-from brainldm.core.config import Flags
 from brainldm.core.grid import Grid
+from brainldm.core.scan_flags import Flags
 from brainldm.imaging.register import SIMILARITY_MM, Pose, brain, template
 from brainldm.imaging.resample import in_field, onto_grid, spacing_mm
 

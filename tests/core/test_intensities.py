@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from brainldm.core.config import Flags
 from brainldm.core.grid import Grid
 from brainldm.core.intensities import MEASURES, flags, limited, measures, survey
+from brainldm.core.scan_flags import Flags
 from brainldm.imaging.mni152 import read_map
 from brainldm.imaging.resample import onto_grid
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from brainldm.core.config import Flags
 from brainldm.core.grid import Grid
+from brainldm.core.scan_flags import Flags
 from brainldm.imaging.mni152 import read_map
 from brainldm.imaging.quality import MEASURES, brain_in_scan, flags, foreground, head_in_grid, measure, rotation_deg, shift_mm
 from brainldm.imaging.register import Pose, rate
