@@ -61,7 +61,7 @@ def test_a_block_of_commands_runs(blocks_to, place):
 
 
 def test_the_notebook_runs(folder):
-    assert "ventricles_ml: 12" in run(folder, sys.executable, str(GUIDE / "python.py"))
+    assert "ventricles_ml: 10 to 100" in run(folder, sys.executable, str(GUIDE / "python.py"))
 
 
 @pytest.mark.slow
