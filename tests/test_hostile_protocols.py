@@ -14,6 +14,7 @@ import pytest
 import yaml
 from bounded import refusal
 from judged import write_age_model
+from protocols import sound_protocol
 from scans import TINY, write_section, write_segmenter
 
 from brainldm import protocol, scoring
@@ -21,7 +22,6 @@ from brainldm.commands import score
 from brainldm.core.files import sha256, write_json
 from brainldm.core.grid import Grid
 from brainldm.formats import evaluation
-from brainldm.metrics.definitions import INTENSITIES, definitions
 
 Values = dict[str, Any]
 
@@ -38,22 +38,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_json(models / "evaluate/report.json", {"sharpness_real": 0.8, "age_r_real_ci": [0.1, 0.2]})
     evaluation.write_reference(models / "evaluate/reference.npz", np.zeros(3), np.eye(3), 10, "features")
     files = {"age": years, "segmenter": ruler, "reference": models / "evaluate/reference.npz"}
-    sections = {stage: getattr(TINY, stage).model_dump(mode="json") for stage in protocol.SECTIONS}
-    told = {
-        "protocol": 1,
-        "made_with": {"brainldm": "0.1.0"},
-        "seed": 1,
-        "precision": "32-true",
-        "grid": TINY.grid.model_dump(mode="json"),
-        "intensities": INTENSITIES,
-        **{stage: {key: value for key, value in own.items() if key not in protocol.PRIVATE} for stage, own in sections.items()},
-        "features": "age model",
-        "sha256": {name: sha256(file) for name, file in files.items()},
-        "n": {"synthetic": 2},
-        "audit_thresholds": {"latents": 0.5},
-        "ladders": {"within_percentiles": [2, 98]},
-        "metrics": definitions(TINY.grid.shape),
-    }
+    told = sound_protocol({name: sha256(file) for name, file in files.items()})
     (folder / "protocol.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
     (folder / "volumes").mkdir()
     for name in ("a", "b"):

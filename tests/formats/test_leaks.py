@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import typer
+from leak_folders import IDS, found_in, make_folder
 from leak_plants import FORMS, SPELLINGS, arrow, member, packed, parquet, people, picture, put, tar, tensors, torrent, volume
 from release_files import make_results, pack_all
 from release_files import release as make_the_release
@@ -20,19 +21,10 @@ from brainldm.commands import leak_check
 from brainldm.core.errors import DataError
 from brainldm.formats.leaks.check import check, findings
 
-IDS = ["sub-0123", "sub-0007", "ukb-1000012", "1000027", "sub-NDARINV003RTV85", *(f"sub-{i:04d}" for i in range(200, 240))]
-
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    people(IDS).to_csv(tmp_path / "covariates.tsv", sep="\t", index=False)
-    (tmp_path / "release").mkdir()
-    parquet(tmp_path / "release", arrow())
-    return tmp_path / "release"
-
-
-def found_in(release: Path, **options) -> list[str]:
-    return [str(finding) for finding in findings(release, release.parent / "covariates.tsv", **options)]
+    return make_folder(tmp_path)
 
 
 @pytest.mark.parametrize("form", FORMS)

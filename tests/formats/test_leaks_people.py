@@ -10,24 +10,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from leak_folders import IDS, found_in, make_folder
 from leak_plants import arrow, member, packed, parquet, people, put, tar, tensors, torrent, volume
 
 from brainldm.core.errors import DataError
-from brainldm.formats.leaks.check import findings
-
-IDS = ["sub-0123", "sub-0007", "ukb-1000012", "1000027", "sub-NDARINV003RTV85", *(f"sub-{i:04d}" for i in range(200, 240))]
 
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    people(IDS).to_csv(tmp_path / "covariates.tsv", sep="\t", index=False)
-    (tmp_path / "release").mkdir()
-    parquet(tmp_path / "release", arrow())
-    return tmp_path / "release"
-
-
-def found_in(release: Path, **options) -> list[str]:
-    return [str(finding) for finding in findings(release, release.parent / "covariates.tsv", **options)]
+    return make_folder(tmp_path)
 
 
 PERSON = dict(zip(("age", "ventricles", "brain"), (61.3, 30.2361, 1598.7513), strict=True))

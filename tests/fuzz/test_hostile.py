@@ -5,7 +5,6 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import pytest
 import yaml
 from hostile_checkpoints import LOAD, SPECS, assemble, framed, parts
 from mutate import mutated
-from scans import TINY
+from protocols import sound_protocol
 
 from brainldm import protocol
 from brainldm.core.errors import BrainLDMError
-from brainldm.metrics.definitions import INTENSITIES, definitions
 
 STRANGE: list[Any] = [
     None, True, False, 0, -1, 1, 2**31, 2**63, 2**70, 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", "os.system", "../../x",
@@ -72,34 +70,15 @@ def checkpoint_inputs(draw: random.Random) -> tuple[str, bytes]:
     return kind, mutated(assemble(spec, entries, data), draw)
 
 
-@cache
-def sound_protocol() -> dict[str, Any]:
-    sections = {stage: getattr(TINY, stage).model_dump(mode="json") for stage in protocol.SECTIONS}
-    return {
-        "protocol": 1,
-        "made_with": {"brainldm": "0.1.0"},
-        "seed": 1,
-        "precision": "32-true",
-        "grid": TINY.grid.model_dump(mode="json"),
-        "intensities": INTENSITIES,
-        **{stage: {key: value for key, value in own.items() if key not in protocol.PRIVATE} for stage, own in sections.items()},
-        "features": "age model",
-        "sha256": {"age": "0" * 64},
-        "n": {"synthetic": 2},
-        "audit_thresholds": {"latents": 0.5},
-        "ladders": {"within_percentiles": [2, 98]},
-        "metrics": definitions(TINY.grid.shape),
-    }
-
-
+PROTOCOL = sound_protocol({"age": "0" * 64})
 SOUND = {kind: parts(kind) for kind in SPECS}
-TEXT = yaml.safe_dump(sound_protocol(), sort_keys=False)
+TEXT = yaml.safe_dump(PROTOCOL, sort_keys=False)
 
 
 def protocol_input(draw: random.Random) -> bytes:
     if draw.randrange(2):
         return mutated(TEXT.encode(), draw)
-    text = yaml.dump(changed(sound_protocol(), draw), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(changed(PROTOCOL, draw), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
     return str(text).encode("utf-8", "replace")
 
 
