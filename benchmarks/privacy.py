@@ -1,4 +1,4 @@
-"""What each design of requests tells about the people behind it: the attacks of the table audit on made populations.
+"""Run the attacks of the table audit on made populations: what does each design of requests tell about the people behind it?
 
     python benchmarks/privacy.py                        # 2,000 training and 2,000 held-out people, 256 and 10,000 rows, 4 populations
     python benchmarks/privacy.py --rows 100000 --populations 10

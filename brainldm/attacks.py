@@ -41,7 +41,7 @@ class Attacked:
 
     @property
     def places(self) -> np.ndarray:
-        """Of members, then others, [N+M]."""
+        """Return the places of members, then of others, [N+M]."""
         return np.concatenate([self.members, self.others])
 
     def nearest(self, described: Arrays) -> Arrays:

@@ -181,7 +181,7 @@ class Config(Section):
 
     @property
     def request_key(self) -> str:
-        """Where the secret key of the requests lies; `request_key.DEMO` for the embedded population, behind which nobody stands."""
+        """Return where the secret key of the requests lies; `request_key.DEMO` for the embedded population, behind which nobody stands."""
         if self.request.key:
             return self.request.key
         return DEMO if self.source.kind == "cohort" else PLACE

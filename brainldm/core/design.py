@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """What rows are drawn from; `training` [N, 4] is for the design `empirical` only, `listed` [N, 4] is the user's own table."""
+    """Hold what rows are drawn from; `training` [N, 4] is for the design `empirical` only, `listed` [N, 4] is the user's own table."""
 
     model: Copula
     key: bytes

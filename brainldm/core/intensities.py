@@ -1,4 +1,4 @@
-"""What a scan's intensities are like before they are scaled: background, outliers, range, and signs of damage.
+"""Measure a scan's intensities before they are scaled: background, outliers, range, and signs of damage.
 
 The stage `preprocess` and `doctor` judge by the same functions. Thresholds were chosen on two real heads, the MNI152 template and
 demo scans, whole, coarse, noisy and damaged on purpose (docs/registration.md).

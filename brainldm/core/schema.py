@@ -19,7 +19,7 @@ DEEPEST = 20  # values within values of a JSON text
 
 
 class Schema(BaseModel):
-    """What a file holds: no unknown keys, no number that is not finite."""
+    """Describe what a file holds: no unknown keys, no number that is not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
